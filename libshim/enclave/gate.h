@@ -1,0 +1,37 @@
+/*
+ * gate.h - the only code of the enclave that executes a `syscall` instruction (gate.S).
+ *
+ * Owns: the address range gate_start..gate_end, the one that Syscall User Dispatch lets pass.
+ * Must never: grow a second way out. Used by: everything in enclave/ that must reach the kernel itself.
+ */
+#ifndef SCONE_GATE_H
+#define SCONE_GATE_H
+
+#include <stdint.h>
+#include "frame.h"
+
+/* Returned by gate_interruptible() when a signal came before the kernel was entered (the kernel's ERESTARTSYS). */
+#define GATE_RESTART 512L
+
+extern const char gate_start[], gate_end[];
+extern const char gate_call_check[], gate_call_insn[], gate_call_abort[];	/* see signal.c */
+extern const char gate_unmask_after[];
+
+/*
+ * Execute syscall `nr` on this thread, always. Signals of the program that arrive meanwhile are deferred.
+ * Returns the kernel's raw result (untrusted). Arguments are passed as they are.
+ */
+long gate6(long nr, long a, long b, long c, long d, long e, long f);
+
+/* The same, but gives -GATE_RESTART without entering the kernel when a signal is already waiting, and is ended by one
+ * with -EINTR, or -GATE_RESTART where the kernel would have restarted the call. For every call that can block. */
+long gate_interruptible(long nr, long a, long b, long c, long d, long e, long f);
+
+#define gate0(nr)                gate6(nr, 0, 0, 0, 0, 0, 0)
+#define gate1(nr, a)             gate6(nr, (long)(a), 0, 0, 0, 0, 0)
+#define gate2(nr, a, b)          gate6(nr, (long)(a), (long)(b), 0, 0, 0, 0)
+#define gate3(nr, a, b, c)       gate6(nr, (long)(a), (long)(b), (long)(c), 0, 0, 0)
+#define gate4(nr, a, b, c, d)    gate6(nr, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
+#define gate5(nr, a, b, c, d, e) gate6(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+
+#endif
