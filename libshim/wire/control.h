@@ -1,0 +1,160 @@
+/*
+ * control.h - the messages between the shim and the runtime host.
+ *
+ * Owns: the layout of every packet on the control socket and of its answer (docs/internals.md, section 2), little
+ * endian, one message a packet. Must never: hold a function, or a pointer.
+ * Used by: enclave/control.c; scone_preload/runtime/wire.py mirrors it, and a test compares the two.
+ */
+#ifndef SCONE_CONTROL_H
+#define SCONE_CONTROL_H
+
+#include <stdint.h>
+
+enum {
+	CTL_MAGIC      = 0x314e4353,	/* "SCN1" */
+	CTL_PACKET_MAX = 65536,
+	CTL_PATH_MAX   = 4096,		/* with its NUL */
+	CTL_CALL_COUNT = 512,
+};
+
+enum ctl_type {
+	CTL_HELLO = 1,	/* struct ctl_hello, exe path                     no answer */
+	CTL_EXEC  = 2,	/* struct ctl_exec, path, cwd                     struct ctl_exec_answer, shim path, message */
+	CTL_SITES = 3,	/* struct ctl_sites, path                         struct ctl_sites_answer, count x struct site */
+	CTL_STATS = 4,	/* struct wire_stats                              when CTL_FIRST: struct ctl_text_answer, text */
+	CTL_TRACE = 5,	/* struct ctl_trace, then its strings             no answer */
+	CTL_EVENT = 6,	/* struct ctl_event, text                         no answer */
+};
+
+enum {
+	CTL_FIRST = 1,	/* ctl_header.flags: from the process that scone-wrap became */
+};
+
+enum {
+	CTL_AFTER_EXEC = 1,	/* ctl_hello.flags */
+};
+
+struct ctl_header {
+	uint32_t magic;		/* CTL_MAGIC */
+	uint16_t type;		/* enum ctl_type */
+	uint16_t flags;		/* CTL_FIRST */
+	uint32_t size;		/* of the whole packet */
+	int32_t  pid;
+	int32_t  tid;
+	uint32_t reserved;	/* 0 */
+};
+
+struct ctl_hello {
+	struct ctl_header header;
+	uint64_t shim_id;	/* shim_image.id */
+	uint32_t flags;		/* CTL_AFTER_EXEC */
+	uint32_t reserved;
+};
+
+struct ctl_exec {
+	struct ctl_header header;
+	int32_t  dirfd;		/* -100: AT_FDCWD */
+	uint32_t at_flags;
+};
+
+struct ctl_exec_answer {
+	int32_t  error;		/* 0: go on (the kernel gives the natural error where there is one), else the errno */
+	uint32_t reserved;
+};
+
+struct ctl_sites {
+	struct ctl_header header;
+	uint64_t offset;	/* of the executable mapping, in the file */
+	uint64_t length;
+};
+
+struct ctl_sites_answer {
+	uint32_t count;		/* of struct site (shim_abi.h); 0: leave it to the trap */
+	uint32_t reserved;
+};
+
+struct ctl_text_answer {
+	uint32_t size;		/* bytes of text that follow */
+};
+
+struct ctl_trace {
+	struct ctl_header header;
+	uint32_t nr;
+	uint32_t door;		/* DOOR_* */
+	uint32_t route;		/* enum call_route */
+	uint32_t exit;		/* WIRE_EXIT_* */
+	uint64_t args[6];
+	int64_t  result;	/* -errno for a failure */
+	uint64_t ns;		/* how long it took */
+	uint32_t string_count;
+	uint32_t reserved;
+};
+
+struct ctl_trace_string {
+	uint8_t  arg;		/* 0 .. 5 */
+	uint8_t  kind;		/* 0: sent by the program, 1: received */
+	uint16_t size;		/* bytes that follow; the next string starts right behind them */
+};
+
+enum ctl_event_kind {
+	CTL_EVENT_DENIED   = 1,	/* the program made a call that is denied; nr is the call */
+	CTL_EVENT_REFUSED  = 2,	/* a reply of the host was refused; nr is the call */
+	CTL_EVENT_TRAP     = 3,	/* first call that came by the trap from this place; text says where */
+	CTL_EVENT_STOPPED  = 4,	/* the enclave stops, closed; text says why */
+	CTL_EVENT_NOTICE   = 5,	/* anything else worth one line */
+};
+
+struct ctl_event {
+	struct ctl_header header;
+	uint32_t kind;		/* enum ctl_event_kind */
+	uint32_t nr;		/* call number, or 0xffffffff */
+};
+
+enum {
+	WIRE_EXIT_GATE = 0,	/* index into calls_by_exit: by the program's own thread */
+	WIRE_EXIT_RING = 1,	/* by the helper */
+};
+
+/* What one process counted since it started or forked; sent once, at its end or before its exec. */
+struct wire_stats {
+	uint64_t calls_by_door[4];	/* DOOR_SYMBOL, DOOR_SITE, DOOR_TRAP, DOOR_OTHER */
+	uint64_t calls_by_route[4];	/* enum call_route: deny, inside, runtime, host */
+	uint64_t calls_by_exit[2];	/* WIRE_EXIT_* */
+	uint64_t denied;
+	uint64_t refused_replies;
+	uint64_t bytes_out;		/* of data, from the enclave to the host */
+	uint64_t bytes_in;
+	uint64_t turns;			/* event-loop turns: calls that waited for readiness */
+	uint64_t crossings;		/* hand-overs to the helper that were waited for */
+	uint64_t ring_spun;		/* waits for a reply that ended while spinning */
+	uint64_t ring_slept;		/* waits that slept */
+	uint64_t ring_writes_behind;	/* writes that returned before the host had them */
+	uint64_t ring_reads_ahead;	/* reads served from what the helper had read ahead */
+	uint64_t signals_deferred;
+	uint64_t processes;		/* 1, or 0 in the message before an exec: the same process goes on */
+	uint64_t threads;		/* started, the first one included */
+	uint64_t execs;
+	uint32_t calls[CTL_CALL_COUNT];	/* by number */
+};
+
+struct ctl_stats {
+	struct ctl_header header;
+	struct wire_stats stats;
+};
+
+_Static_assert(sizeof(struct ctl_header) == 24, "wire layout");
+_Static_assert(sizeof(struct ctl_hello) == 40, "wire layout");
+_Static_assert(sizeof(struct ctl_exec) == 32, "wire layout");
+_Static_assert(sizeof(struct ctl_exec_answer) == 8, "wire layout");
+_Static_assert(sizeof(struct ctl_sites) == 40, "wire layout");
+_Static_assert(sizeof(struct ctl_sites_answer) == 8, "wire layout");
+_Static_assert(sizeof(struct ctl_text_answer) == 4, "wire layout");
+_Static_assert(sizeof(struct ctl_trace) == 112, "wire layout");
+_Static_assert(__builtin_offsetof(struct ctl_trace, result) == 88, "wire layout");
+_Static_assert(sizeof(struct ctl_trace_string) == 4, "wire layout");
+_Static_assert(sizeof(struct ctl_event) == 32, "wire layout");
+_Static_assert(sizeof(struct wire_stats) == 2240, "wire layout");
+_Static_assert(__builtin_offsetof(struct wire_stats, calls) == 192, "wire layout");
+_Static_assert(sizeof(struct ctl_stats) == 2264, "wire layout");
+
+#endif
