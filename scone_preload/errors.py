@@ -8,6 +8,7 @@
     ├── PolicyDenied         126   the policy forbids it
     ├── HostileHost          124   the host answered what can't be true
     └── InternalError        123   a bug of ours
+        └── BadMessage       123   a control message that no shim of ours sends
 
 A program's own exit status is passed on as it is, so a status alone doesn't tell who ended; the message on stderr,
 which starts with the tool's name, does.
@@ -69,3 +70,7 @@ class InternalError(SconeError):
     """A bug of ours."""
 
     exit_status = 123
+
+
+class BadMessage(InternalError):
+    """A control message that no shim of ours sends."""

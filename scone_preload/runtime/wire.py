@@ -1,0 +1,277 @@
+"""The control messages as bytes and as values: parses what shims send, builds what they are answered.
+
+Mirrors libshim/wire/control.h (a test compares every size and offset). Takes and returns bytes only. A packet that
+no shim of ours would send raises BadMessage; nothing of it is used.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from scone_preload.errors import BadMessage
+
+MAGIC = 0x314E4353
+PACKET_MAX = 65536
+PATH_MAX = 4096
+CALL_COUNT = 512
+NO_CALL = 0xFFFFFFFF
+AT_FDCWD = -100
+
+HELLO, EXEC, SITES, STATS, TRACE, EVENT = range(1, 7)
+FIRST = 1
+AFTER_EXEC = 1
+EVENT_KINDS = {1: "denied", 2: "refused", 3: "trap", 4: "stopped", 5: "notice"}
+
+DOORS = ("symbol", "site", "trap", "other")
+ROUTES = ("deny", "inside", "runtime", "host")
+EXITS = ("gate", "ring")
+
+# name -> its fields with their struct codes. All are packed as written: control.h leaves no implicit padding.
+LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "ctl_header": (("magic", "I"), ("type", "H"), ("flags", "H"), ("size", "I"), ("pid", "i"), ("tid", "i"),
+                   ("reserved", "I")),
+    "ctl_hello": (("header", "24s"), ("shim_id", "Q"), ("flags", "I"), ("reserved", "I")),
+    "ctl_exec": (("header", "24s"), ("dirfd", "i"), ("at_flags", "I")),
+    "ctl_exec_answer": (("error", "i"), ("reserved", "I")),
+    "ctl_sites": (("header", "24s"), ("offset", "Q"), ("length", "Q")),
+    "ctl_sites_answer": (("count", "I"), ("reserved", "I")),
+    "ctl_text_answer": (("size", "I"),),
+    "ctl_trace": (("header", "24s"), ("nr", "I"), ("door", "I"), ("route", "I"), ("exit", "I"), ("args", "6Q"),
+                  ("result", "q"), ("ns", "Q"), ("string_count", "I"), ("reserved", "I")),
+    "ctl_trace_string": (("arg", "B"), ("kind", "B"), ("size", "H")),
+    "ctl_event": (("header", "24s"), ("kind", "I"), ("nr", "I")),
+    "wire_stats": (("calls_by_door", "4Q"), ("calls_by_route", "4Q"), ("calls_by_exit", "2Q"), ("denied", "Q"),
+                   ("refused_replies", "Q"), ("bytes_out", "Q"), ("bytes_in", "Q"), ("turns", "Q"),
+                   ("crossings", "Q"), ("ring_spun", "Q"), ("ring_slept", "Q"), ("ring_writes_behind", "Q"),
+                   ("ring_reads_ahead", "Q"), ("signals_deferred", "Q"), ("processes", "Q"), ("threads", "Q"),
+                   ("execs", "Q"), ("calls", "512I")),
+}
+
+
+def layout(name: str) -> struct.Struct:
+    """Return the packing of a structure of control.h."""
+    return struct.Struct("<" + "".join(code for _, code in LAYOUTS[name]))
+
+
+_HEADER = layout("ctl_header")
+_HELLO = layout("ctl_hello")
+_EXEC = layout("ctl_exec")
+_EXEC_ANSWER = layout("ctl_exec_answer")
+_SITES = layout("ctl_sites")
+_SITES_ANSWER = layout("ctl_sites_answer")
+_TEXT_ANSWER = layout("ctl_text_answer")
+_TRACE = layout("ctl_trace")
+_TRACE_STRING = layout("ctl_trace_string")
+_EVENT = layout("ctl_event")
+_STATS = layout("wire_stats")
+SITE_SIZE = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Who sends; `first`: the process that scone-wrap became."""
+
+    type: int
+    first: bool
+    pid: int
+    tid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A shim has started in a process."""
+
+    header: Header
+    shim_id: int
+    after_exec: bool
+    exe: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """A process asks whether it may exec `path`, and with which shim."""
+
+    header: Header
+    dirfd: int
+    at_flags: int
+    path: bytes
+    cwd: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """A process mapped a library executable and asks where its syscall instructions are."""
+
+    header: Header
+    offset: int
+    length: int
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What one process counted: field name of struct wire_stats -> its values."""
+
+    header: Header
+    counters: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceString:
+    """Bytes that one argument of a traced call points to."""
+
+    arg: int
+    received: bool
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One call, after it returned."""
+
+    header: Header
+    nr: int
+    door: int
+    route: int
+    exit: int
+    args: tuple[int, ...]
+    result: int
+    ns: int
+    strings: tuple[TraceString, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something worth reporting: `kind` as in EVENT_KINDS, `nr` the call or NO_CALL."""
+
+    header: Header
+    kind: str
+    nr: int
+    text: bytes
+
+
+Message: TypeAlias = Hello | Exec | Sites | Stats | Trace | Event
+
+
+def parse(packet: bytes) -> Message:
+    """Return the message in one packet; raise BadMessage when any of it is not as control.h says."""
+    if not _HEADER.size <= len(packet) <= PACKET_MAX:
+        raise _bad(f"{len(packet)} bytes")
+    magic, kind, flags, size, pid, tid, reserved = _HEADER.unpack_from(packet)
+    if magic != MAGIC or size != len(packet) or reserved != 0 or flags & ~FIRST or pid <= 0 or tid <= 0:
+        raise _bad(f"header {packet[: _HEADER.size].hex()}")
+    parser = _PARSERS.get(kind)
+    if parser is None:
+        raise _bad(f"type {kind}")
+    return parser(Header(type=kind, first=bool(flags & FIRST), pid=pid, tid=tid), packet)
+
+
+def _parse_hello(header: Header, packet: bytes) -> Hello:
+    _, shim_id, flags, reserved = _unpack(_HELLO, packet)
+    if flags & ~AFTER_EXEC or reserved:
+        raise _bad("HELLO flags")
+    (exe,) = _strings(packet, _HELLO.size, 1)
+    return Hello(header=header, shim_id=shim_id, after_exec=bool(flags & AFTER_EXEC), exe=exe)
+
+
+def _parse_exec(header: Header, packet: bytes) -> Exec:
+    _, dirfd, at_flags = _unpack(_EXEC, packet)
+    if dirfd < 0 and dirfd != AT_FDCWD:
+        raise _bad(f"EXEC dirfd {dirfd}")
+    path, cwd = _strings(packet, _EXEC.size, 2)
+    return Exec(header=header, dirfd=dirfd, at_flags=at_flags, path=path, cwd=cwd)
+
+
+def _parse_sites(header: Header, packet: bytes) -> Sites:
+    _, offset, length = _unpack(_SITES, packet)
+    if offset >= 1 << 48 or length >= 1 << 48:
+        raise _bad("SITES range")
+    (path,) = _strings(packet, _SITES.size, 1)
+    return Sites(header=header, offset=offset, length=length, path=path)
+
+
+def _parse_stats(header: Header, packet: bytes) -> Stats:
+    if len(packet) != _HEADER.size + _STATS.size:
+        raise _bad("STATS size")
+    values = _STATS.unpack_from(packet, _HEADER.size)
+    counters: dict[str, tuple[int, ...]] = {}
+    at = 0
+    for name, code in LAYOUTS["wire_stats"]:
+        count = int(code[:-1] or 1)
+        counters[name] = values[at : at + count]
+        at += count
+    return Stats(header=header, counters=counters)
+
+
+def _parse_trace(header: Header, packet: bytes) -> Trace:
+    _, nr, door, route, exit_, *args, result, ns, count, reserved = _unpack(_TRACE, packet)
+    if nr >= CALL_COUNT or door >= len(DOORS) or route >= len(ROUTES) or exit_ >= len(EXITS) or reserved:
+        raise _bad("TRACE fields")
+    strings = _trace_strings(packet, count)
+    return Trace(header=header, nr=nr, door=door, route=route, exit=exit_, args=tuple(args), result=result, ns=ns,
+                 strings=strings)
+
+
+def _trace_strings(packet: bytes, count: int) -> tuple[TraceString, ...]:
+    strings = []
+    at = _TRACE.size
+    for _ in range(count):
+        if at + _TRACE_STRING.size > len(packet):
+            raise _bad("TRACE string count")
+        arg, kind, size = _TRACE_STRING.unpack_from(packet, at)
+        at += _TRACE_STRING.size
+        if arg > 5 or kind > 1 or at + size > len(packet):
+            raise _bad("TRACE string")
+        strings.append(TraceString(arg=arg, received=bool(kind), data=packet[at : at + size]))
+        at += size
+    if at != len(packet):
+        raise _bad("TRACE tail")
+    return tuple(strings)
+
+
+def _parse_event(header: Header, packet: bytes) -> Event:
+    _, kind, nr = _unpack(_EVENT, packet)
+    if kind not in EVENT_KINDS or (nr >= CALL_COUNT and nr != NO_CALL):
+        raise _bad("EVENT fields")
+    (text,) = _strings(packet, _EVENT.size, 1)
+    return Event(header=header, kind=EVENT_KINDS[kind], nr=nr, text=text)
+
+
+_PARSERS = {HELLO: _parse_hello, EXEC: _parse_exec, SITES: _parse_sites, STATS: _parse_stats, TRACE: _parse_trace,
+            EVENT: _parse_event}
+
+
+def build_exec_answer(*, error: int, shim: bytes = b"", message: bytes = b"") -> bytes:
+    """Return the answer to EXEC: `error` 0 lets it go on under `shim`."""
+    return _EXEC_ANSWER.pack(error, 0) + shim[: PATH_MAX - 1] + b"\0" + message[: PATH_MAX - 1] + b"\0"
+
+
+def build_sites_answer(sites: bytes) -> bytes:
+    """Return the answer to SITES from packed `struct site`s; more than a packet holds are left to the trap."""
+    room = (PACKET_MAX - _SITES_ANSWER.size) // SITE_SIZE
+    count = min(len(sites) // SITE_SIZE, room)
+    return _SITES_ANSWER.pack(count, 0) + sites[: count * SITE_SIZE]
+
+
+def build_text_answer(text: bytes) -> bytes:
+    """Return the answer to STATS: text for the process to write to its standard error."""
+    text = text[: PACKET_MAX - _TEXT_ANSWER.size]
+    return _TEXT_ANSWER.pack(len(text)) + text
+
+
+def _unpack(shape: struct.Struct, packet: bytes) -> tuple[int, ...]:
+    if len(packet) < shape.size:
+        raise _bad("short packet")
+    return shape.unpack_from(packet)
+
+
+def _strings(packet: bytes, at: int, count: int) -> list[bytes]:
+    """Return exactly `count` NUL-terminated strings that fill the packet from `at` on."""
+    parts = packet[at:].split(b"\0")
+    if len(parts) != count + 1 or parts[-1]:
+        raise _bad("strings")
+    return parts[:-1]
+
+
+def _bad(what: str) -> BadMessage:
+    return BadMessage("control message not understood", what, "the message is dropped; please report this bug")
