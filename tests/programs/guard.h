@@ -2,7 +2,7 @@
  * guard.h - the harness of the syscall programs: one file a program, many cases a file.
  *
  * Owns: CASE (a test, run as `PROGRAM case`), ROLE (what a case execs itself as), the CHECK macros, buffers that end at
- * a guard page, main(). `PROGRAM` alone runs every case, each in a child. A case prints `ok NAME` and exits 0, prints
+ * a guard page, main(). `PROGRAM` alone runs every case, each in a child and in a new directory. A case prints `ok NAME` and exits 0, prints
  * `file:line: condition` and exits 1, or prints its reason to skip and exits 77.
  * Must never: know whether it runs native or wrapped.
  * Used by: every program in this folder; test_programs.py finds the cases by reading the sources.
@@ -200,6 +200,8 @@ static int run_all(void)
 		fflush(stdout);
 		pid = fork();
 		if (pid == 0) {
+			if (mkdir(cases[i].name, 0755) != 0 || chdir(cases[i].name) != 0)
+				fail(__FILE__, __LINE__, "own directory", 0, errno);
 			alarm(30);
 			exit(run_case(&cases[i]));
 		}
