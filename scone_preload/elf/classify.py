@@ -1,0 +1,172 @@
+"""Can this file be run wrapped? Answers from its first bytes and its inode, with nothing but the standard library.
+
+It is on the path of every start and every exec, so it imports no ELF library. Script rules are the kernel's
+(fs/binfmt_script.c, fs/exec.c); field offsets are the ELF-64 specification's.
+"""
+
+import os
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from scone_preload.errors import BinaryNotFound, BinaryRefused
+
+HEAD_SIZE = 4096
+SCRIPT_LINE_MAX = 256
+SCRIPT_DEPTH_MAX = 5
+ELFCLASS64, ELFDATA2LSB = 2, 1
+ET_EXEC, ET_DYN = 2, 3
+EM_386, EM_X86_64 = 3, 62
+PT_DYNAMIC, PT_INTERP = 2, 3
+MACHINES = {
+    8: "MIPS",
+    20: "PowerPC",
+    21: "PowerPC64",
+    22: "S390",
+    40: "ARM",
+    183: "AArch64",
+    243: "RISC-V",
+    258: "LoongArch",
+}
+UNWRAPPED = "or name it as unwrapped in the policy"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that can be wrapped: `path` is the ELF file that will run, `scripts` the `#!` files that led to it."""
+
+    path: Path
+    loader: str
+    scripts: tuple[Path, ...]
+
+
+def classify(path: Path) -> Program:
+    """Follow `#!` lines from `path` to an ELF program; raises BinaryNotFound or BinaryRefused with the remedy."""
+    scripts: list[Path] = []
+    while True:
+        head = _read_head(path, scripts)
+        if not head.startswith(b"#!"):
+            return Program(path, _loader(path, head), tuple(scripts))
+        scripts.append(path)
+        if len(scripts) > SCRIPT_DEPTH_MAX:
+            raise BinaryRefused(
+                "too many #! levels", str(scripts[0]), f"the kernel follows {SCRIPT_DEPTH_MAX}; shorten the chain"
+            )
+        path = _interpreter(path, head)
+
+
+def _read_head(path: Path, scripts: list[Path]) -> bytes:
+    try:
+        info = path.stat()
+        head = _read_at(path, 0, HEAD_SIZE) if stat.S_ISREG(info.st_mode) else b""
+    except FileNotFoundError:
+        remedy = f"install it or mend the #! line of {scripts[-1]}" if scripts else "check the path"
+        raise BinaryNotFound("no such program", str(path), remedy) from None
+    except OSError as error:
+        raise BinaryRefused(
+            "can't be read, so not analysed", str(path), f"{error.strerror}; give read permission, {UNWRAPPED}"
+        ) from None
+    if stat.S_ISDIR(info.st_mode):
+        raise BinaryRefused("a directory, not a program", str(path), "name a program inside it")
+    if not stat.S_ISREG(info.st_mode):
+        raise BinaryRefused("not a regular file", str(path), "name a program file")
+    if not os.access(path, os.X_OK):
+        raise BinaryRefused("not executable", str(path), "chmod +x it, or run it by its interpreter")
+    _check_privilege(path, info)
+    return head
+
+
+def _check_privilege(path: Path, info: os.stat_result) -> None:
+    """The loader ignores LD_PRELOAD for programs that gain privilege, so they would run unprotected."""
+    kind = ""
+    if info.st_mode & stat.S_ISUID:
+        kind = "setuid program"
+    elif info.st_mode & stat.S_ISGID and info.st_mode & stat.S_IXGRP:
+        kind = "setgid program"
+    elif _has_capabilities(path):
+        kind = "program with file capabilities"
+    if kind:
+        raise BinaryRefused(
+            kind, str(path), f"its loader ignores preloads; use a copy without the privilege, {UNWRAPPED}"
+        )
+
+
+def _has_capabilities(path: Path) -> bool:
+    try:
+        return bool(os.getxattr(path, "security.capability"))
+    except OSError:
+        return False
+
+
+def _interpreter(path: Path, head: bytes) -> Path:
+    line, newline, _ = head[2:SCRIPT_LINE_MAX].partition(b"\n")
+    words = line.split(maxsplit=1)
+    if not words:
+        raise BinaryRefused("#! line without an interpreter", str(path), "write the interpreter's path behind #!")
+    if not newline and len(head) >= SCRIPT_LINE_MAX and len(words) == 1:
+        raise BinaryRefused("#! line too long", str(path), f"the kernel reads {SCRIPT_LINE_MAX} bytes; shorten it")
+    return Path(os.fsdecode(words[0]))
+
+
+def _loader(path: Path, head: bytes) -> str:
+    """The program's PT_INTERP, after every check of the ELF header."""
+    if not head.startswith(b"\x7fELF") or len(head) < 64:
+        raise BinaryRefused("not an ELF program", str(path), "give a Linux program, or a script that starts with #!")
+    kind, machine = struct.unpack_from("<HH", head, 16)
+    _check_machine(path, head[4], head[5], machine)
+    if kind not in (ET_EXEC, ET_DYN):
+        raise BinaryRefused("ELF file that is no program", str(path), "it is an object or core file; link it first")
+    segments = _segments(path, head)
+    if PT_INTERP not in segments:
+        raise BinaryRefused(*_no_loader(path, kind, PT_DYNAMIC in segments))
+    offset, size = segments[PT_INTERP]
+    loader = os.fsdecode(_read_at(path, offset, min(size, 4096)).rstrip(b"\0"))
+    if not Path(loader).name.startswith("ld-linux-x86-64.so"):
+        raise BinaryRefused(
+            "not a glibc program", str(path), f"its loader is {loader}; use a build for glibc, {UNWRAPPED}"
+        )
+    return loader
+
+
+def _check_machine(path: Path, elf_class: int, encoding: int, machine: int) -> None:
+    remedy = f"use its 64-bit x86 build, {UNWRAPPED}"
+    if machine == EM_386:
+        raise BinaryRefused("32-bit program", str(path), remedy)
+    if machine != EM_X86_64 or encoding != ELFDATA2LSB:
+        name = MACHINES.get(machine, f"machine {machine}")
+        raise BinaryRefused(f"program for another architecture ({name})", str(path), "use its build for x86-64")
+    if elf_class != ELFCLASS64:
+        raise BinaryRefused("x32 program", str(path), remedy)
+
+
+def _no_loader(path: Path, kind: int, dynamic: bool) -> tuple[str, str, str]:
+    static = f"no loader to preload into; use a dynamically linked build, {UNWRAPPED}"
+    if not dynamic:
+        return "static binary", str(path), static
+    if kind == ET_DYN:
+        return "static-pie binary or shared library", str(path), static
+    return "program without a loader (no PT_INTERP)", str(path), static
+
+
+def _segments(path: Path, head: bytes) -> dict[int, tuple[int, int]]:
+    """Segment type -> (file offset, size) of the last one of that type."""
+    table_offset = int(struct.unpack_from("<Q", head, 32)[0])
+    entry_size, count = struct.unpack_from("<HH", head, 54)
+    if entry_size != 56:
+        raise BinaryRefused("damaged ELF file", str(path), "its program headers make no sense; reinstall it")
+    end = table_offset + 56 * count
+    table = head[table_offset:end] if end <= len(head) else _read_at(path, table_offset, 56 * count)
+    if len(table) < 56 * count:
+        raise BinaryRefused("damaged ELF file", str(path), "it is cut short; reinstall it")
+    found: dict[int, tuple[int, int]] = {}
+    for at in range(0, 56 * count, 56):
+        kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", table, at)
+        found[kind] = (offset, size)
+    return found
+
+
+def _read_at(path: Path, offset: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
