@@ -74,16 +74,14 @@ CASE(a_handler_runs_before_kill_to_self_returns)
 	}
 }
 
-static siginfo_t last_info;
-static void *last_stack;
+static volatile siginfo_t last_info;
+static void *volatile last_stack;
 
 static void remember(int number, siginfo_t *info, void *context)
 {
-	int here;
-
 	CHECK(number == info->si_signo && context != NULL);
 	last_info = *info;
-	last_stack = &here;
+	last_stack = __builtin_frame_address(0);
 }
 
 static void handle_info(int number, int flags)
@@ -95,13 +93,13 @@ static void handle_info(int number, int flags)
 
 CASE(a_handler_learns_who_sent_the_signal)
 {
-	union sigval value = { .sival_ptr = &last_info };
+	union sigval value = { .sival_ptr = note_bytes };
 	pid_t child;
 
 	handle_info(SIGUSR1, 0);
 	GIVES(0, sigqueue(getpid(), SIGUSR1, value));
 	CHECK(last_info.si_code == SI_QUEUE && last_info.si_pid == getpid() && last_info.si_uid == getuid());
-	CHECK(last_info.si_value.sival_ptr == &last_info);
+	CHECK(last_info.si_value.sival_ptr == note_bytes);
 	GIVES(0, raise(SIGUSR1));
 	CHECK(last_info.si_code == SI_TKILL && last_info.si_pid == getpid());
 	last_info.si_pid = 0;
