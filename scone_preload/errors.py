@@ -3,7 +3,9 @@
     SconeError
     ├── UserError            125   the command line or a setting is wrong
     │   ├── BinaryNotFound   127   no such program, as shells say it
-    │   └── BinaryRefused    126   the program is there but can't be run, or can't be wrapped
+    │   └── BinaryRefused    126   the program is there but can't be run wrapped (static, 32-bit, ...)
+    │       ├── NotRunnable      126   the kernel itself would not run it (not executable, not a program)
+    │       └── GainsPrivilege   126   setuid, setgid or file capabilities: its loader would drop the shim
     ├── MachineLacks         125   the kernel or the machine has not what wrapping needs
     ├── PolicyDenied         126   the policy forbids it
     ├── HostileHost          124   the host answered what can't be true
@@ -43,9 +45,17 @@ class BinaryNotFound(UserError):
 
 
 class BinaryRefused(UserError):
-    """The program is there but can't be run, or can't be run wrapped (static, setuid, 32-bit, ...)."""
+    """The program is there but can't be run wrapped (static, 32-bit, ...)."""
 
     exit_status = 126
+
+
+class NotRunnable(BinaryRefused):
+    """The kernel itself would not run it (not executable, not a program)."""
+
+
+class GainsPrivilege(BinaryRefused):
+    """Setuid, setgid or file capabilities: its loader would drop the shim."""
 
 
 class MachineLacks(SconeError):

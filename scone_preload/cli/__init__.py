@@ -1,0 +1,1 @@
+"""The commands. Only this layer catches errors broadly and ends the process."""

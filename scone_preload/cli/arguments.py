@@ -1,0 +1,83 @@
+"""The command line of scone-wrap: one table that the parser, the help and the shell completions are made of.
+
+argparse would cost 6 ms of every start, more than everything else scone-wrap does when all is cached.
+"""
+
+from scone_preload.errors import UserError
+from scone_preload.options import EXIT_COST_MAX, MODES, Options
+
+# name, value ("" none, "X" required, "[=X]" optional), words that complete it, help
+OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
+    ("--syscalls", "MODE", tuple(MODES), "how calls leave: async (by a ring, executed by a helper process; the"
+     " default) or sync (by the program's own thread)"),
+    ("--exit-cost", "CYCLES", (), "make every sync exit burn this many CPU cycles, to model an enclave exit"),
+    ("--stats", "[=FILE]", (), "at the end, say what crossed the boundary: as a table on standard error, or as JSON"
+     " in FILE"),
+    ("--trace", "[=FILE]", (), "print every syscall, like strace, on standard error or in FILE"),
+    ("--trace-failing", "", (), "print only the syscalls that fail; implies --trace"),
+    ("--no-io-uring", "", (), "let the helper work with threads instead of io_uring"),
+    ("--show-shim", "", (), "print the C shim that is generated for BINARY, and start nothing"),
+    ("--print-completion", "SHELL", ("bash", "zsh", "fish"), "print a completion script for this shell"),
+    ("--version", "", (), "print the version"),
+    ("--help", "", (), "print this help"),
+)
+SHORT = {"-h": "--help", "-V": "--version"}
+
+_VALUES = {name: value for name, value, _, _ in OPTIONS}
+_WORDS = {name: words for name, _, words, _ in OPTIONS if words}
+_SEE_HELP = "see scone-wrap --help"
+
+
+def split(argv: list[str]) -> tuple[dict[str, str | None], list[str]]:
+    """Return the options given (None: without a value) and BINARY with its arguments; raise UserError."""
+    given: dict[str, str | None] = {}
+    rest = list(argv)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        word = rest.pop(0)
+        if word == "--":
+            break
+        name, equals, value = word.partition("=")
+        name = SHORT.get(name, name)
+        given[name] = _value_of(name, value if equals else None, rest)
+    return given, rest
+
+
+def _value_of(name: str, value: str | None, rest: list[str]) -> str | None:
+    kind = _VALUES.get(name)
+    if kind is None:
+        raise UserError("unknown option", name, _SEE_HELP)
+    if kind == "" and value is not None:
+        raise UserError("option takes no value", name, f"leave out ={value}")
+    if kind and not kind.startswith("[") and value is None:
+        if not rest:
+            raise UserError("option needs a value", name, f"write {name} {kind}")
+        value = rest.pop(0)
+    if value == "":
+        raise UserError("option has an empty value", name, _SEE_HELP)
+    words = _WORDS.get(name, ())
+    if words and value not in words:
+        raise UserError("unknown value", f"{name} {value}", f"use one of: {', '.join(words)}")
+    return value
+
+
+def parse(given: dict[str, str | None], rest: list[str]) -> Options:
+    """Return what a start of BINARY asks for; raise UserError."""
+    if not rest:
+        raise UserError("no program given", "BINARY", f"write scone-wrap [options] BINARY [ARGS...]; {_SEE_HELP}")
+    failing = "--trace-failing" in given
+    return Options(
+        binary=rest[0],
+        arguments=tuple(rest[1:]),
+        syscalls=given.get("--syscalls") or "async",
+        exit_cost=_cycles(given.get("--exit-cost") or "0"),
+        stats=(given["--stats"] or "") if "--stats" in given else None,
+        trace=(given.get("--trace") or "") if "--trace" in given or failing else None,
+        trace_failing=failing,
+        io_uring="--no-io-uring" not in given,
+    )
+
+
+def _cycles(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > EXIT_COST_MAX:
+        raise UserError("not a number of cycles", f"--exit-cost {text}", f"give a number from 0 to {EXIT_COST_MAX}")
+    return int(text)

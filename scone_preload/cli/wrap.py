@@ -1,0 +1,86 @@
+"""scone-wrap: starts a program behind the boundary.
+
+On the usual path nothing is imported that a warm start doesn't need: help, completion and the generator come in
+where they are used.
+"""
+
+import os
+import sys
+from _signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]
+
+from scone_preload.cli.arguments import parse, split
+from scone_preload.errors import InternalError, SconeError
+
+
+def main() -> int:
+    """Run the command line; return only where no program is started."""
+    if getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, SIG_DFL)  # Ctrl-C ends it as it would end the program
+    try:
+        return _run(sys.argv[1:])
+    except SconeError as error:
+        problem = error
+    except Exception as error:
+        if os.environ.get("SCONE_DEBUG"):
+            raise
+        what = f"{type(error).__name__}: {error}"
+        problem = InternalError("internal error", what, "please report it, with the output of SCONE_DEBUG=1")
+    return _complain(problem)
+
+
+def _run(argv: list[str]) -> int:
+    given, rest = split(argv)
+    chosen = [run for action, run in _ACTIONS.items() if action in given]
+    return (chosen or [_launch])[0](given, rest)
+
+
+def _launch(given: dict[str, str | None], rest: list[str]) -> int:
+    from scone_preload.runtime.launch import launch  # lazy: --help needs none of it
+
+    launch(parse(given, rest))
+
+
+def _help(given: dict[str, str | None], rest: list[str]) -> int:
+    from scone_preload.cli.help import help_text  # lazy: start-up time
+
+    return _print(help_text())
+
+
+def _version(given: dict[str, str | None], rest: list[str]) -> int:
+    from scone_preload import __version__  # lazy: start-up time
+
+    return _print(f"scone-wrap {__version__}\n")
+
+
+def _completion(given: dict[str, str | None], rest: list[str]) -> int:
+    from scone_preload.cli.completion import completion  # lazy: start-up time
+
+    return _print(completion(str(given["--print-completion"])))
+
+
+def _show_shim(given: dict[str, str | None], rest: list[str]) -> int:
+    from scone_preload.cli.show_shim import shim_source  # lazy: start-up time
+
+    return _print(shim_source(parse(given, rest)))
+
+
+_ACTIONS = {"--help": _help, "--version": _version, "--print-completion": _completion, "--show-shim": _show_shim}
+
+
+def _print(text: str) -> int:
+    """Write to standard output; a reader that has gone is no error."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0
+
+
+def _complain(problem: SconeError) -> int:
+    os.write(2, f"scone-wrap: {problem}\n".encode(errors="surrogateescape"))
+    return problem.exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""What the command line of scone-wrap asks for, and how it is told to the shim.
+
+Imported on every start, so it imports nothing: a dataclass alone would cost 6 ms of each start.
+"""
+
+SHIM_VARIABLE_VERSION = 1
+FLAG_TRACE, FLAG_TRACE_FAILING, FLAG_STATS, FLAG_NO_IO_URING, FLAG_FIRST = (1 << bit for bit in range(5))
+
+MODES = {"sync": 0, "async": 1}
+EXIT_COST_MAX = 1_000_000_000
+
+
+class Options:
+    """One start of a program. A `report` is None (not wanted), "" (standard error) or a file's path."""
+
+    __slots__ = ("arguments", "binary", "exit_cost", "io_uring", "stats", "syscalls", "trace", "trace_failing")
+
+    def __init__(
+        self,
+        *,
+        binary: str = "",
+        arguments: tuple[str, ...] = (),
+        syscalls: str = "async",
+        exit_cost: int = 0,
+        stats: str | None = None,
+        trace: str | None = None,
+        trace_failing: bool = False,
+        io_uring: bool = True,
+    ) -> None:
+        self.binary = binary
+        self.arguments = arguments
+        self.syscalls = syscalls
+        self.exit_cost = exit_cost
+        self.stats = stats
+        self.trace = trace
+        self.trace_failing = trace_failing
+        self.io_uring = io_uring
+
+    def shim_variable(self, control_fd: int) -> str:
+        """Return the value of SCONE_SHIM for the first process (docs/internals.md, section 1)."""
+        flags = FLAG_FIRST
+        if self.trace is not None:
+            flags |= FLAG_TRACE
+        if self.trace_failing:
+            flags |= FLAG_TRACE_FAILING
+        # The statistics' answer also tells the first process that its trace is written, so that both come before
+        # the shell's next prompt.
+        if self.stats is not None or self.trace is not None:
+            flags |= FLAG_STATS
+        if not self.io_uring:
+            flags |= FLAG_NO_IO_URING
+        return f"{SHIM_VARIABLE_VERSION},{control_fd},{MODES[self.syscalls]},{self.exit_cost},{flags}"

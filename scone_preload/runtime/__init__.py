@@ -1,0 +1,1 @@
+"""The trusted side's Python: starts the program and answers its shims."""

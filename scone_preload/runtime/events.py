@@ -1,0 +1,27 @@
+"""Keeps the events that shims report: counts all, words each different one once."""
+
+from collections.abc import Callable, Mapping
+
+from scone_preload.runtime import wire
+
+WORDED = {"denied": "syscall denied", "refused": "reply of the host refused"}
+
+
+class EventLog:
+    """Counts by kind, and which events were told already; `names` is asked for the calls' names when one is told."""
+
+    def __init__(self, names: Callable[[], Mapping[int, str]]) -> None:
+        self.names = names
+        self.counts: dict[str, int] = {}
+        self._told: set[tuple[str, int, bytes]] = set()
+
+    def take(self, event: wire.Event) -> str:
+        """Count one event; return the line to tell the user, or "" when there is nothing new to tell."""
+        self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
+        key = (event.kind, event.nr, event.text)
+        if key in self._told or event.kind not in WORDED:
+            return ""
+        self._told.add(key)
+        call = "" if event.nr == wire.NO_CALL else self.names().get(event.nr, f"syscall_{event.nr}")
+        text = event.text.decode(errors="backslashreplace")
+        return f"scone-wrap: {': '.join(part for part in (WORDED[event.kind], call, text) if part)}\n"

@@ -1,0 +1,202 @@
+"""The runtime host: one background process for one tree of wrapped processes; it answers their control messages.
+
+Theory of operation: every wrapped process holds one end of the same SOCK_SEQPACKET pair; a message that wants an
+answer carries the socket to answer on. End of file means that no wrapped process is left, and ends the host. The
+first process is watched by its pidfd: when it ends, standard error is let go of, so that whoever waits for its end
+of file isn't kept waiting by a daemon's host. A message that can't be understood is dropped and its asker's socket
+closed, which its shim takes as a refusal: the host never guesses.
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import struct
+from collections.abc import Iterator
+
+from scone_preload.errors import BadMessage
+from scone_preload.options import Options
+from scone_preload.runtime import wire
+from scone_preload.runtime.events import EventLog
+from scone_preload.runtime.execs import decide
+from scone_preload.runtime.names import call_names
+from scone_preload.runtime.sites import answer_sites
+from scone_preload.runtime.statistics import Totals, as_json, as_table
+from scone_preload.runtime.tracing import format_trace
+
+IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTSTP", "SIGTTIN", "SIGTTOU")
+MESSAGES_AT_ONCE = 64  # between two looks at the other descriptors
+_CREDENTIALS = struct.Struct("iII")
+_ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(16)
+
+
+class Host:
+    """The state of one host: the sockets and what has been counted so far."""
+
+    def __init__(self, options: Options, control: socket.socket, program_fd: int, error_fd: int, trace_fd: int) -> None:
+        self.options = options
+        self.control = control
+        self.program_fd = program_fd
+        self.error_fd = error_fd
+        self.trace_fd = trace_fd
+        self.totals = Totals()
+        self.events = EventLog(call_names)
+        self.first_reported = False
+        self.alive = True
+
+    def run(self) -> None:
+        """Serve until no wrapped process is left."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.control, selectors.EVENT_READ, self.serve)
+            selector.register(self.program_fd, selectors.EVENT_READ, self.program_ended)
+            while self.alive:
+                for key, _ in selector.select():
+                    if key.fd == self.program_fd:
+                        selector.unregister(self.program_fd)
+                    key.data()
+        self.finish()
+
+    def serve(self) -> None:
+        """Take what is waiting on the control socket, a bounded number of messages."""
+        for _ in range(MESSAGES_AT_ONCE):
+            received = receive(self.control)
+            if received is None:
+                return
+            packet, pid, answer = received
+            if not packet:
+                self.alive = False
+                return
+            with answer or contextlib.nullcontext():
+                self.take(packet, pid, answer)
+
+    def take(self, packet: bytes, pid: int, answer: socket.socket | None) -> None:
+        """Handle one packet of process `pid`; answer it when it carries a socket."""
+        try:
+            message = wire.parse(packet)
+        except BadMessage as error:
+            self.say(f"scone-wrap: {error}\n")
+            return
+        reply = self.reply_to(message, pid)
+        if answer is not None:
+            with contextlib.suppress(OSError):  # the asker may have been killed meanwhile
+                answer.send(reply, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+
+    def reply_to(self, message: wire.Message, pid: int) -> bytes:
+        """Act on one message and return the answer, empty where the message has none."""
+        match message:
+            case wire.Exec():
+                return decide(message, pid or message.header.pid)
+            case wire.Sites():
+                return answer_sites(message, pid or message.header.pid)
+            case wire.Stats():
+                return self.count(message)
+            case wire.Trace():
+                self.write_trace(format_trace(message))
+            case wire.Event():
+                self.say(self.events.take(message))
+            case wire.Hello():
+                self.totals.hellos += 1
+        return b""
+
+    def count(self, message: wire.Stats) -> bytes:
+        self.totals.add(message)
+        if not message.header.first:
+            return b""
+        self.first_reported = True
+        return wire.build_text_answer(self.table().encode() if self.options.stats == "" else b"")
+
+    def table(self) -> str:
+        return as_table(self.totals, self.events.counts, complete=self.first_reported, names=call_names())
+
+    def program_ended(self) -> None:
+        """The first process is gone: say what it could not say itself, and let go of standard error."""
+        self.serve()
+        if self.options.stats == "" and not self.first_reported:
+            self.say(self.table())
+        os.close(self.error_fd)
+        self.error_fd = -1
+
+    def write_trace(self, line: str) -> None:
+        target = self.trace_fd if self.options.trace else self.error_fd
+        write_all(target, line.encode(errors="backslashreplace"))
+
+    def say(self, text: str) -> None:
+        write_all(self.error_fd, text.encode(errors="backslashreplace"))
+
+    def finish(self) -> None:
+        """Write the report that was asked for as a file: whole, or not at all."""
+        if not self.options.stats:
+            return
+        path = self.options.stats
+        temporary = f"{path}.{os.getpid()}.tmp"
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(as_json(self.totals, self.events.counts, complete=self.first_reported, names=call_names()))
+        os.replace(temporary, path)
+
+
+def receive(control: socket.socket) -> tuple[bytes, int, socket.socket | None] | None:
+    """Return packet, sender's pid and answer socket; None when nothing waits, an empty packet at end of file."""
+    try:
+        packet, ancillary, flags, _ = control.recvmsg(
+            wire.PACKET_MAX + 1, _ANCILLARY, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+        )
+    except (BlockingIOError, InterruptedError):
+        return None
+    pid = 0
+    descriptors: list[int] = []
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            pid = _CREDENTIALS.unpack_from(data)[0]
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors += struct.unpack(f"{len(data) // 4}i", data[: len(data) // 4 * 4])
+    for surplus in descriptors[1:]:
+        os.close(surplus)
+    answer = socket.socket(fileno=descriptors[0]) if descriptors else None
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        packet = b"\0"  # no message of ours: refused by the parser
+    return packet, pid, answer
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write everything, or nothing more once the reader is gone."""
+    with contextlib.suppress(OSError):
+        while fd >= 0 and data:
+            data = data[os.write(fd, data) :]
+
+
+def run_host(options: Options, control_fd: int, program_fd: int, trace_fd: int) -> int:
+    """Be the runtime host until the last wrapped process has ended; return the exit status."""
+    error_fd = detach({control_fd, program_fd, trace_fd})
+    with socket.socket(fileno=control_fd) as control:
+        Host(options, control, program_fd, error_fd, trace_fd).run()
+    return 0
+
+
+def detach(keep: set[int]) -> int:
+    """Leave everything of the caller but `keep`, and return a copy of standard error (-1: it is closed)."""
+    for name in IGNORED:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        error_fd = os.dup(2)
+    except OSError:
+        error_fd = -1
+    for fd in open_descriptors():
+        if fd > 2 and fd not in keep and fd != error_fd:
+            with contextlib.suppress(OSError):  # the listing's own descriptor
+                os.close(fd)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in range(3):
+        os.dup2(null, fd)
+    if null > 2:
+        os.close(null)
+    os.chdir("/")
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
+        file.write("scone-runtime")
+    return error_fd
+
+
+def open_descriptors() -> Iterator[int]:
+    """Return the descriptors of this process."""
+    yield from sorted(int(name) for name in os.listdir("/proc/self/fd"))
