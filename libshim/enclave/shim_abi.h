@@ -46,16 +46,31 @@ struct shim_image {
 
 extern const struct shim_image shim_image;
 
+/* One symbol door: the libc function that it stands for is looked up at start (doors.c). */
+struct door {
+	const char *name;
+	void *libc_function;	/* where a process with several threads goes: cancellation points are libc's business */
+};
+
 /*
- * DOOR(read, 0, 3): the symbol `read` that the binary imports enters the shim directly with syscall 0 and 3 arguments,
- * C ABI, result in the libc convention (errno set, -1). Written in assembly in doors.S terms.
+ * DOOR(read, 0): the symbol `read` that the binary imports enters the shim with syscall 0; C ABI, result in the libc
+ * convention (errno set, -1). Only while the process has one thread, else it is libc's own function (whose syscall
+ * instruction is a site).
  */
-#define DOOR(symbol, nr, argument_count) \
-	__asm__(".pushsection .text.door,\"ax\",@progbits\n" \
+#define DOOR(symbol, nr) \
+	__asm__(".pushsection .rodata\n" \
+		"door_name_" #symbol ": .asciz \"" #symbol "\"\n.popsection\n" \
+		".pushsection scone_doors,\"aw\",@progbits\n" \
+		"door_" #symbol ": .quad door_name_" #symbol ", 0\n.popsection\n" \
+		".pushsection scone_door,\"ax\",@progbits\n" \
 		".globl " #symbol "\n.type " #symbol ",@function\n.balign 16\n" \
 		#symbol ":\n" \
+		"	mov door_single_threaded(%rip), %rax\n" \
+		"	cmpb $0, (%rax)\n" \
+		"	je 1f\n" \
 		"	mov $" #nr ", %eax\n" \
 		"	jmp door_symbol\n" \
+		"1:	jmp *door_" #symbol "+8(%rip)\n" \
 		".size " #symbol ", . - " #symbol "\n.popsection")
 
 #endif

@@ -12,55 +12,67 @@
 #define THREAD_STACK     8	/* top of the shim's stack */
 #define THREAD_SAVED_RSP 16
 #define THREAD_PENDING   24	/* u32: a signal waits for the way out */
-#define THREAD_IN_SHIM   28	/* u32 */
-#define THREAD_FRAME     32	/* frame being served, or NULL */
-#define THREAD_SAVED_RCX 40
+#define THREAD_FRAME     32	/* frame being served, or the last one served */
+#define THREAD_HANDLER   40	/* handler of the program about to be entered */
+#define THREAD_MASK      48	/* the mask that the next unmasking in the gate sets */
+#define THREAD_RESTORE   56	/* the mask that the deferred signal's handler will restore */
 
-#define SHIM_STACK_SIZE  (128 * 1024)
+#define SHIM_STACK_SIZE  (64 * 1024)
+#define SIGNAL_STACK_SIZE (32 * 1024)	/* kernel signal frames land here; AVX-512 and AMX state included */
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 #include <stdbool.h>
 #include "frame.h"
+#include "../wire/control.h"
 
 struct lane;	/* ring.h */
+struct action;	/* signal.c */
 
 struct thread {
 	struct thread *self;
 	uint64_t stack_top;
 	uint64_t saved_rsp;
 	volatile uint32_t signal_pending;
-	volatile uint32_t in_shim;
+	uint32_t tid;			/* 0: not asked for yet */
 	struct frame *frame;
-	uint64_t saved_rcx;
+	uint64_t handler;
+	uint64_t next_mask;
+	uint64_t deferred_restore;
 	/* ---- above: known to assembly ---- */
 
-	uint64_t deferred_mask;		/* the program's signal mask while one is deferred */
-	uint64_t signal_mask;		/* the program's view of its mask: SIGSYS may be in it, the kernel's copy never has it */
+	uint64_t signal_frame;		/* where the entered handler's relocated frame lies: its stack pointer */
+	uint64_t deferred_base;		/* mask in force when the deferred signal came */
 	uint8_t  deferred_info[128];	/* siginfo of the deferred signal */
-	int32_t  deferred_signal;	/* 0: none */
-	bool     restart_after_signal;
+	int32_t  deferred_signal;
 	bool     gate_only;		/* vfork child: descriptor table of its own, memory of its parent */
-	bool     suspended_mask;	/* saved_mask_for_suspend holds the mask to restore after sigsuspend/ppoll */
-	uint64_t suspend_mask;
+	bool     has_call_mask;		/* a call with a mask of its own (ppoll, sigsuspend ...) is being made */
+	uint16_t padding;
+	uint64_t call_mask;
+	uint64_t hidden_mask;		/* signals the program blocks but the kernel must not: SIGSYS, SIGSEGV, SIGBUS */
 
 	/* the program's own idea of its alternate signal stack */
 	uint64_t altstack_pointer;
 	uint64_t altstack_size;
 	int32_t  altstack_flags;
-	int32_t  tid;
+	uint32_t lane_generation;	/* of the helper its lane belongs to */
 
+	struct action *actions;		/* a table of its own (vfork child), or NULL: the process's */
 	struct lane *lane;		/* its way to the helper; NULL until the first asynchronous call */
-	uint32_t lane_generation;	/* of the helper it belongs to */
-	uint32_t reserved;
-	struct thread *next;		/* free list, or list of all */
-	void    *map;			/* the mapping that holds this struct and the stack */
+	struct thread *next_free;
+	struct thread *next_all;
+	uint64_t map;			/* the mapping that holds this struct and its stacks */
 	uint64_t map_size;
+	void    *scratch;		/* what an exec under way has mapped: a vfork child's stays behind in its parent */
+	uint64_t scratch_size;
+	struct wire_stats stats;
 };
 
 _Static_assert(__builtin_offsetof(struct thread, frame) == THREAD_FRAME, "doors.S");
 _Static_assert(__builtin_offsetof(struct thread, signal_pending) == THREAD_PENDING, "doors.S");
-_Static_assert(__builtin_offsetof(struct thread, saved_rcx) == THREAD_SAVED_RCX, "doors.S");
+_Static_assert(__builtin_offsetof(struct thread, handler) == THREAD_HANDLER, "gate.S");
+_Static_assert(__builtin_offsetof(struct thread, next_mask) == THREAD_MASK, "gate.S");
+_Static_assert(__builtin_offsetof(struct thread, deferred_restore) == THREAD_RESTORE, "gate.S");
 
 /* The calling thread's own. Valid everywhere in the enclave once start.c has run. */
 static inline struct thread *thread_self(void)
@@ -70,5 +82,23 @@ static inline struct thread *thread_self(void)
 	__asm__("mov %%gs:0, %0" : "=r"(thread));
 	return thread;
 }
+
+/*
+ * A thread with its stacks, from the free list or mapped anew; NULL when there is no memory. Never touched by the
+ * host. Freed by gate_thread_exit() or thread_release().
+ */
+struct thread *thread_new(void);
+
+/* Gives back a thread that no OS thread runs on any more. */
+void thread_release(struct thread *thread);
+
+/* Unmaps what an exec left. */
+void thread_scratch_free(struct thread *thread);
+
+/* Head of the list of all threads that ever were, linked by next_all. */
+struct thread *thread_all(void);
+
+/* Makes `thread` the calling thread's own: GS base, Syscall User Dispatch, signal stack. Dies when the kernel refuses. */
+void thread_enter(struct thread *thread);
 #endif
 #endif

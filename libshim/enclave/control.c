@@ -1,0 +1,199 @@
+/*
+ * control.c - the shim's side of the control socket.
+ *
+ * Owns: packets to the runtime host and the private sockets on which it answers. Must never: block the program for an
+ * answer that it did not ask for. Called by: start.c, exec.c, patch.c, stats.c, die.c, trace.c.
+ */
+#include <linux/fcntl.h>
+#include <linux/resource.h>
+#include "control.h"
+
+enum { AF_UNIX = 1, SOCK_SEQPACKET = 5, SOCK_CLOEXEC = 02000000, SOL_SOCKET = 1, SCM_RIGHTS = 1,
+       MSG_NOSIGNAL = 0x4000, F_DUPFD_CLOEXEC_ = 1030, CONTROL_FD_MAX = 1024 };
+
+struct io_vector { const void *base; uint64_t size; };
+
+struct message {
+	void *name; uint32_t name_size, padding_1;
+	struct io_vector *vectors; uint64_t vector_count;
+	void *control; uint64_t control_size;
+	int32_t flags, padding_2;
+};
+
+struct rights { uint64_t size; int32_t level, type, fd, padding; };
+
+static void header_fill(struct ctl_header *header, uint16_t type, size_t size)
+{
+	*header = (struct ctl_header) {
+		.magic = CTL_MAGIC,
+		.type  = type,
+		.flags = enclave.flags & FLAG_FIRST ? CTL_FIRST : 0,
+		.size  = (uint32_t)size,
+		.pid   = (int32_t)gate0(__NR_getpid),
+		.tid   = (int32_t)gate0(__NR_gettid),
+	};
+}
+
+/* One packet of a head and two tails; `answer_fd` (-1: none) goes with it. 0 or -errno. */
+NODISCARD static long packet_send(struct ctl_header *head, size_t head_size, const char *tail_1, const char *tail_2,
+				  int answer_fd)
+{
+	size_t size_1 = tail_1 ? string_size(tail_1) + 1 : 0, size_2 = tail_2 ? string_size(tail_2) + 1 : 0;
+	struct io_vector vectors[3] = { { head, head_size }, { tail_1, size_1 }, { tail_2, size_2 } };
+	struct rights rights = { 20, SOL_SOCKET, SCM_RIGHTS, answer_fd, 0 };
+	struct message message = { .vectors = vectors, .vector_count = 3 };
+	long result;
+
+	if (enclave.control_fd < 0)
+		return -ENOTCONN;
+	head->size = (uint32_t)(head_size + size_1 + size_2);
+	if (answer_fd >= 0) {
+		message.control = &rights;
+		message.control_size = sizeof rights;
+	}
+	do
+		result = gate3(__NR_sendmsg, enclave.control_fd, &message, MSG_NOSIGNAL);
+	while (result == -EINTR);
+	return result < 0 ? result : 0;
+}
+
+/* Sends a question and takes its answer; bytes of the answer, or -errno. */
+NODISCARD static long packet_ask(struct ctl_header *head, size_t head_size, const char *tail_1, const char *tail_2,
+				 void *answer, size_t capacity)
+{
+	int pair[2];
+	long result;
+
+	TRY(gate4(__NR_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+	result = packet_send(head, head_size, tail_1, tail_2, pair[1]);
+	gate1(__NR_close, pair[1]);
+	while (result >= 0) {
+		result = gate3(__NR_read, pair[0], answer, capacity);
+		if (result != -EINTR)
+			break;
+		result = 0;
+	}
+	gate1(__NR_close, pair[0]);
+	if (result > (long)capacity)
+		die("the host gave more bytes than were asked for");
+	return result == 0 ? -EPIPE : result;
+}
+
+void control_hello(bool after_exec)
+{
+	char path[CTL_PATH_MAX];
+	struct ctl_hello hello = { .shim_id = shim_image.id, .flags = after_exec ? CTL_AFTER_EXEC : 0 };
+	long size = gate3(__NR_readlink, "/proc/self/exe", path, sizeof path - 1);
+
+	path[size < 0 || size >= (long)sizeof path ? 0 : size] = 0;
+	header_fill(&hello.header, CTL_HELLO, 0);
+	if (enclave.control_fd >= 0 && packet_send(&hello.header, sizeof hello, path, NULL, -1) < 0)
+		die("the runtime host is gone");
+}
+
+void control_event(uint32_t kind, uint32_t nr, const char *text)
+{
+	struct ctl_event event = { .kind = kind, .nr = nr };
+
+	header_fill(&event.header, CTL_EVENT, 0);
+	if (packet_send(&event.header, sizeof event, text, NULL, -1) < 0)
+		return;		/* without a runtime there is nobody to tell; what is refused stays refused */
+}
+
+long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim)
+{
+	static char answer[CTL_PATH_MAX * 2];
+	static struct mutex lock;
+	char cwd[CTL_PATH_MAX];
+	struct ctl_exec question = { .dirfd = dirfd, .at_flags = at_flags };
+	struct ctl_exec_answer head;
+	long size, shim_size;
+
+	if (gate2(__NR_getcwd, cwd, sizeof cwd) < 0)
+		cwd[0] = 0;
+	header_fill(&question.header, CTL_EXEC, 0);
+	mutex_lock(&lock);
+	size = packet_ask(&question.header, sizeof question, path, cwd, answer, sizeof answer - 2);
+	if (size < (long)sizeof head)
+		die("the runtime host is gone: nobody can allow an exec");
+	memcpy(&head, answer, sizeof head);
+	answer[size] = answer[size + 1] = 0;
+	shim_size = copy_string(shim, answer + sizeof head, CTL_PATH_MAX);
+	if (shim_size < 0 || head.error < 0 || head.error > 4095)
+		die("the runtime host's answer to an exec can't be read");
+	if (head.error && (long)sizeof head + shim_size + 1 < size)
+		say(answer + sizeof head + shim_size + 1);
+	mutex_unlock(&lock);
+	return -head.error;
+}
+
+long control_sites(const char *path, uint64_t offset, uint64_t length, struct site *sites, size_t capacity)
+{
+	struct ctl_sites question = { .offset = offset, .length = length };
+	struct ctl_sites_answer head;
+	uint8_t *answer = pages_map(CTL_PACKET_MAX);
+	long size, count = 0;
+
+	if (!answer)
+		return 0;
+	header_fill(&question.header, CTL_SITES, 0);
+	size = packet_ask(&question.header, sizeof question, path, NULL, answer, CTL_PACKET_MAX);
+	if (size >= (long)sizeof head) {
+		memcpy(&head, answer, sizeof head);
+		if (head.count <= capacity && sizeof head + head.count * sizeof *sites == (size_t)size) {
+			memcpy(sites, answer + sizeof head, head.count * sizeof *sites);
+			count = head.count;
+		}
+	}
+	gate2(__NR_munmap, answer, CTL_PACKET_MAX);
+	return count;
+}
+
+void control_stats(const struct wire_stats *stats, bool is_end)
+{
+	struct ctl_stats message;
+	char answer[8192];
+	long size;
+
+	if (enclave.control_fd < 0)
+		return;
+	memcpy(&message.stats, stats, sizeof *stats);
+	header_fill(&message.header, CTL_STATS, 0);
+	if (!is_end)
+		message.header.flags = 0;
+	if (!(message.header.flags & CTL_FIRST)) {
+		if (packet_send(&message.header, sizeof message, NULL, NULL, -1) < 0)
+			return;		/* the process ends: there is nobody left to tell */
+		return;
+	}
+	size = packet_ask(&message.header, sizeof message, NULL, NULL, answer, sizeof answer);
+	if (size > (long)sizeof(struct ctl_text_answer))
+		gate3(__NR_write, 2, answer + sizeof(struct ctl_text_answer),
+		      (size_t)size - sizeof(struct ctl_text_answer));
+}
+
+void control_trace(struct ctl_trace *packet, size_t size)
+{
+	header_fill(&packet->header, CTL_TRACE, 0);
+	packet->header.size = (uint32_t)size;
+	gate6(__NR_sendto, enclave.control_fd, (long)packet, (long)size, MSG_NOSIGNAL, 0, 0);
+}
+
+void control_start(void)
+{
+	uint64_t limit[2];
+	long wanted = CONTROL_FD_MAX - 1, moved;
+
+	if (enclave.control_fd < 0)
+		return;
+	if (gate2(__NR_getrlimit, RLIMIT_NOFILE, limit) == 0 && limit[0] > 0 && limit[0] < CONTROL_FD_MAX)
+		wanted = (long)limit[0] - 1;
+	if (enclave.control_fd >= wanted)
+		return;
+	moved = gate3(__NR_fcntl, enclave.control_fd, F_DUPFD_CLOEXEC_, wanted);
+	if (moved < 0)
+		return;		/* no number that high is free: it stays where it is */
+	gate3(__NR_fcntl, moved, F_SETFD, 0);
+	gate1(__NR_close, enclave.control_fd);
+	enclave.control_fd = (int32_t)moved;
+}

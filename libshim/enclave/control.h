@@ -1,0 +1,34 @@
+/*
+ * control.h - the shim's side of the control socket (docs/internals.md, section 2).
+ *
+ * Owns: the messages to the runtime host. Must never: take an answer on the shared socket; each question brings its
+ * own socket. Used by: start.c, exec.c, patch.c, stats.c, die.c.
+ */
+#ifndef SCONE_ENCLAVE_CONTROL_H
+#define SCONE_ENCLAVE_CONTROL_H
+
+#include "enclave.h"
+#include "shim_abi.h"
+#include "../wire/control.h"
+
+/* Tells the runtime that this program image is under the shim. */
+void control_hello(bool after_exec);
+
+/* One line for the runtime's log; nr is a call number or ~0. Never fails: without a runtime it does nothing. */
+void control_event(uint32_t kind, uint32_t nr, const char *text);
+
+/* May the program exec `path`? 0 and the shim to preload in `shim` (capacity CTL_PATH_MAX), or -errno; says why. */
+NODISCARD long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim);
+
+/* Site table of a library mapped at run time: the number of sites copied to `sites` (at most `capacity`), or 0. */
+NODISCARD long control_sites(const char *path, uint64_t offset, uint64_t length, struct site *sites, size_t capacity);
+
+/* The counts of this process; when it is the first one and ends, prints what the runtime answers. */
+void control_stats(const struct wire_stats *stats, bool is_end);
+
+/* One trace record with its strings, a packet built by trace.c. */
+void control_trace(struct ctl_trace *packet, size_t size);
+
+/* Moves the control socket out of the program's way. Called once, from start.c. */
+void control_start(void);
+#endif

@@ -1,0 +1,45 @@
+/*
+ * die.c - the ends that are not the program's: stop closed, and lines for the user.
+ *
+ * Owns: say(), die(). Must never: return from die(), or print what the policy shields. Used by: everything.
+ */
+#include <asm/signal.h>
+#include "control.h"
+#include "enclave.h"
+
+void say(const char *line)
+{
+	char bytes[512];
+	struct text text = { bytes, 0, sizeof bytes };
+
+	text_add(&text, "scone: ");
+	text_add(&text, line);
+	text_add(&text, "\n");
+	gate3(__NR_write, 2, text.bytes, text.size);
+}
+
+_Noreturn void die(const char *reason)
+{
+	char bytes[400];
+	struct text text = { bytes, 0, sizeof bytes };
+
+	text_add(&text, "stopped: ");
+	text_add(&text, reason);
+	say(text.bytes);
+	control_event(CTL_EVENT_STOPPED, ~0u, reason);
+	for (;;) {
+		gate1(__NR_exit_group, 120);
+		__builtin_trap();
+	}
+}
+
+_Noreturn void die_number(const char *reason, long number)
+{
+	char bytes[300];
+	struct text text = { bytes, 0, sizeof bytes };
+
+	text_add(&text, reason);
+	text_add(&text, " ");
+	text_add_number(&text, number);
+	die(text.bytes);
+}

@@ -1,0 +1,27 @@
+/*
+ * dispatch.h - from the doors to the handler of a call.
+ *
+ * Owns: the order of things for every call. Must never: know a particular call. Used by: doors.S, and by handlers that
+ * hand a call on (sys_pass).
+ */
+#ifndef SCONE_DISPATCH_H
+#define SCONE_DISPATCH_H
+
+#include "enclave.h"
+#include "shape.h"
+
+/* Serves the frame's call; its result, or the number again when the call is to be made again (frame->rip says so). */
+long dispatch(struct frame *frame);
+
+/* The handler of every row without one of its own: by the exit that mode and row allow, with the row's checks. */
+long sys_pass(struct frame *frame);
+
+/* The same, always on the program's own thread. */
+long pass_by_gate(struct frame *frame);
+
+/* Refuses a call: counts, reports once, gives -`error`. */
+long deny(uint32_t nr, uint32_t error);
+
+/* Sends a trace record of the finished call. (trace.c) */
+void trace_call(const struct frame *frame, const uint64_t *arg, uint32_t nr, long result, uint64_t cycles);
+#endif

@@ -1,0 +1,84 @@
+/*
+ * enclave.h - what every file of the enclave may use: error idiom, memory, process-wide state.
+ *
+ * Owns: struct enclave (one a process), TRY, NODISCARD, mutex. Must never: include a libc header; kernel ABI only.
+ * Used by: everything in enclave/.
+ */
+#ifndef SCONE_ENCLAVE_H
+#define SCONE_ENCLAVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdbool.h>
+#include <asm/unistd.h>
+#include <asm/errno.h>
+#include "frame.h"
+#include "thread.h"
+#include "gate.h"
+
+#define NODISCARD __attribute__((warn_unused_result))
+#define TRY(expression) do { long try_result_ = (expression); if (try_result_ < 0) return try_result_; } while (0)
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define PAGE_SIZE 4096UL
+
+enum enclave_mode { MODE_SYNC = 0, MODE_ASYNC = 1 };
+
+enum enclave_flags {
+	FLAG_TRACE         = 1u << 0,
+	FLAG_TRACE_FAILING = 1u << 1,
+	FLAG_STATS         = 1u << 2,
+	FLAG_NO_URING      = 1u << 3,
+	FLAG_FIRST         = 1u << 4,	/* the process that scone-wrap became; its children lose it */
+};
+
+struct enclave {
+	uint32_t mode;			/* enum enclave_mode */
+	uint32_t flags;			/* enum enclave_flags */
+	int32_t  control_fd;		/* -1: no runtime */
+	uint32_t reserved;
+	uint64_t exit_cost;		/* TSC cycles burned by each synchronous exit of a host call */
+	uint64_t text_start, text_end;	/* executable range of the shim, door code included */
+	bool     has_fsgsbase;
+	bool     has_dispatch;		/* Syscall User Dispatch is on; false only while starting */
+	const char *shim_path;		/* as it stood in LD_PRELOAD */
+};
+
+extern struct enclave enclave;
+
+/* Futex mutex; never held while the program's code runs. Zero is unlocked. */
+struct mutex { uint32_t state; };
+void mutex_lock(struct mutex *mutex);
+void mutex_unlock(struct mutex *mutex);
+
+/* Freestanding memory functions; the compiler calls the first three by itself. */
+void *memcpy(void *restrict to, const void *restrict from, size_t size);
+void *memset(void *to, int byte, size_t size);
+int memcmp(const void *a, const void *b, size_t size);
+size_t string_size(const char *string);			/* without the NUL */
+bool string_equal(const char *a, const char *b);
+bool string_starts(const char *string, const char *prefix);
+
+/* Copies between enclave and program memory, either of which may not be there: 0 or -EFAULT. */
+NODISCARD long copy_guarded(void *to, const void *from, size_t size);
+
+/* Copies a NUL-terminated string of the program: its size without NUL, -EFAULT, or -ENAMETOOLONG at `capacity`. */
+NODISCARD long copy_string(char *to, const char *from, size_t capacity);
+
+/* Anonymous private pages; NULL when the host refuses. */
+void *pages_map(size_t size);
+
+/* Stops the process, closed, with one line on its stderr and an event for the runtime. */
+_Noreturn void die(const char *reason);
+_Noreturn void die_number(const char *reason, long number);
+
+/* Bounded text: always NUL-terminated, cut where it does not fit. */
+struct text { char *bytes; size_t size, capacity; };
+void text_add(struct text *text, const char *string);
+void text_add_number(struct text *text, long number);
+void text_add_hex(struct text *text, uint64_t number);
+
+/* Writes one line "scone: ..." to the program's stderr. */
+void say(const char *line);
+
+#endif

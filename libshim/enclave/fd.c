@@ -1,0 +1,137 @@
+/*
+ * fd.c - calls that could reach the shim's own descriptor, or show it.
+ *
+ * Owns: keeping the control socket out of the program's sight and reach. Must never: give out another number than the
+ * kernel would for any other descriptor. Called by: dispatch.c.
+ */
+#include <linux/fcntl.h>
+#include <linux/close_range.h>
+#include "dispatch.h"
+#include "control.h"
+
+enum { DT_LNK = 10, NAME_AT = 19, RECLEN_AT = 16, TYPE_AT = 18, F_DUPFD_CLOEXEC_NR = 1030 };
+
+static bool is_own(uint64_t fd)
+{
+	return enclave.control_fd >= 0 && (uint32_t)fd == (uint32_t)enclave.control_fd;
+}
+
+long sys_close(struct frame *frame);
+long sys_close(struct frame *frame)
+{
+	return is_own(frame->arg[0]) ? -EBADF : sys_pass(frame);
+}
+
+/* The program wants the very number that the control socket has. */
+static void make_way(uint64_t wanted)
+{
+	long moved;
+
+	if (!is_own(wanted))
+		return;
+	moved = gate3(__NR_fcntl, enclave.control_fd, F_DUPFD_CLOEXEC_NR, 3);
+	if (moved < 0)
+		die("no descriptor is left for the control socket");
+	gate3(__NR_fcntl, moved, F_SETFD, 0);
+	enclave.control_fd = (int32_t)moved;
+}
+
+long sys_dup2(struct frame *frame);
+long sys_dup2(struct frame *frame)
+{
+	if (is_own(frame->arg[0]))
+		return -EBADF;
+	make_way(frame->arg[1]);
+	return sys_pass(frame);
+}
+
+long sys_dup3(struct frame *frame);
+long sys_dup3(struct frame *frame)
+{
+	return sys_dup2(frame);
+}
+
+long sys_close_range(struct frame *frame);
+long sys_close_range(struct frame *frame)
+{
+	uint32_t first = (uint32_t)frame->arg[0], last = (uint32_t)frame->arg[1], own = (uint32_t)enclave.control_fd;
+	uint32_t flags = (uint32_t)frame->arg[2];
+
+	if (enclave.control_fd < 0 || first > last || own < first || own > last)
+		return pass_by_gate(frame);
+	if (flags & ~(uint32_t)(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC))
+		return -EINVAL;
+	if (own > first)
+		TRY(gate3(__NR_close_range, first, own - 1, flags));
+	if (own < last)
+		TRY(gate3(__NR_close_range, own + 1, last, flags));
+	return 0;
+}
+
+long sys_fcntl(struct frame *frame);
+long sys_fcntl(struct frame *frame)
+{
+	return is_own(frame->arg[0]) ? -EBADF : pass_by_gate(frame);
+}
+
+/* Is `fd` a /proc/PID/fd directory? */
+static bool is_fd_directory(uint64_t fd)
+{
+	char path[64], target[256];
+	struct text text = { path, 0, sizeof path };
+	long size;
+
+	text_add(&text, "/proc/self/fd/");
+	text_add_number(&text, (int32_t)fd);
+	size = gate3(__NR_readlink, path, target, sizeof target);
+	if (size < 8 || size >= (long)sizeof target || !string_starts(target, "/proc/"))
+		return false;
+	target[size] = 0;
+	return string_equal(target + size - 3, "/fd") || string_equal(target + size - 7, "/fdinfo");
+}
+
+/* Takes the entry of the control socket out of a listing; the new size. */
+static long entry_hide(uint8_t *entries, long size)
+{
+	char own[16];
+	struct text text = { own, 0, sizeof own };
+	size_t own_size;
+
+	text_add_number(&text, enclave.control_fd);
+	own_size = text.size + 1;
+	for (long at = 0; at + NAME_AT < size;) {
+		uint16_t entry_size;
+
+		memcpy(&entry_size, entries + at + RECLEN_AT, sizeof entry_size);
+		if (entry_size < NAME_AT + 1 || at + entry_size > size)
+			return -EIO;
+		if (own_size + NAME_AT <= entry_size && memcmp(entries + at + NAME_AT, own, own_size) == 0) {
+			for (long i = at; i + entry_size < size; i++)
+				entries[i] = entries[i + entry_size];
+			return size - entry_size;
+		}
+		at += entry_size;
+	}
+	return size;
+}
+
+long sys_getdents64(struct frame *frame);
+long sys_getdents64(struct frame *frame)
+{
+	long size;
+
+	if (enclave.control_fd < 0 || !is_fd_directory(frame->arg[0]))
+		return sys_pass(frame);
+	do {
+		size = pass_by_gate(frame);
+		if (size > 0)
+			size = entry_hide((uint8_t *)frame->arg[1], size) ? : -EAGAIN;
+	} while (size == -EAGAIN);
+	return size;
+}
+
+long sys_getdents(struct frame *frame);
+long sys_getdents(struct frame *frame)
+{
+	return pass_by_gate(frame);
+}

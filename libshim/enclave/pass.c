@@ -1,0 +1,63 @@
+/*
+ * pass.c - the handler of every row without one of its own.
+ *
+ * Owns: the synchronous exit and the choice between the exits. Must never: give the program a result that check.c has
+ * not seen. Called by: dispatch.c; handlers that hand a call on.
+ */
+#include "dispatch.h"
+#include "check.h"
+#include "marshal.h"
+
+static inline void exit_cost_burn(void)
+{
+	uint64_t end = __builtin_ia32_rdtsc() + enclave.exit_cost;
+
+	while (__builtin_ia32_rdtsc() < end)
+		__builtin_ia32_pause();
+}
+
+/* Out structs lie in the program's memory already (the kernel put them there): refused ones are an error. */
+static long check_in_place(uint32_t nr, const struct call_shape *shape, const uint64_t *arg, long result)
+{
+	for (uint32_t i = 0; i < shape->arg_count; i++) {
+		const struct arg_shape *at = &shape->arg[i];
+		size_t count = 1;
+
+		if (!at->check || !arg[i])
+			continue;
+		if (at->kind == ARG_OUT || at->kind == ARG_INOUT)
+			count = shape->result == RESULT_COUNT || shape->result == RESULT_AT_MOST ? (size_t)result :
+				arg[at->size_arg];
+		TRY(check_struct(nr, at, (void *)arg[i], count));
+	}
+	return result;
+}
+
+long pass_by_gate(struct frame *frame)
+{
+	uint32_t nr = (uint32_t)frame->nr;
+	const struct call_shape *shape = &call_shapes[nr];
+	const uint64_t *arg = frame->arg;
+	long result;
+
+	if (unlikely(enclave.exit_cost) && shape->route == ROUTE_HOST)
+		exit_cost_burn();
+	result = gate_interruptible(nr, (long)arg[0], (long)arg[1], (long)arg[2], (long)arg[3], (long)arg[4], (long)arg[5]);
+	if (shape->route != ROUTE_HOST)
+		return result;
+	thread_self()->stats.calls_by_exit[WIRE_EXIT_GATE]++;
+	result = check_result(nr, shape, arg, result);
+	if (result < 0 || shape->direct)
+		return result;
+	return check_in_place(nr, shape, arg, result);
+}
+
+long sys_pass(struct frame *frame)
+{
+	const struct call_shape *shape = &call_shapes[(uint32_t)frame->nr];
+
+	if (enclave.mode == MODE_SYNC || shape->route != ROUTE_HOST || shape->exit == EXIT_GATE ||
+	    thread_self()->gate_only)
+		return pass_by_gate(frame);
+	return pass_by_ring(frame);
+}

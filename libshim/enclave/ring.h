@@ -1,0 +1,114 @@
+/*
+ * ring.h - the asynchronous exit: calls executed by the helper, reached through shared memory.
+ *
+ * Owns: the contract of ring.c (round trips), ring_post.c (write-behind, event-loop turns), ring_life.c (helper, lanes).
+ * Must never: be used by a vfork child (thread->gate_only), or while ring_stop() holds by the thread that called it.
+ * All results are the host's word: the caller checks them. Used by: pass.c, fd_ops, clone.c, exec.c, dispatch.c.
+ */
+#ifndef SCONE_RING_ENCLAVE_H
+#define SCONE_RING_ENCLAVE_H
+
+#include "enclave.h"
+
+/* How a signal of the program acts on a call that is under way. */
+enum ring_class {
+	RING_WAIT = 0,		/* it doesn't: the call can't block for long; it is never cancelled */
+	RING_EINTR,		/* it ends it with -EINTR (poll, epoll_wait, nanosleep) */
+	RING_RESTART,		/* it ends it with -GATE_RESTART (read, accept, ...) */
+};
+
+/* Read-ahead for one event of a turn. */
+struct ring_ahead {
+	uint32_t event;		/* index of the event in the turn's reply */
+	int32_t  result;	/* bytes read, 0 end of file, or -errno (then no buffer) */
+	uint32_t buffer;	/* for ring_ahead_release() */
+	uint32_t size;		/* result when > 0 */
+	const void *bytes;	/* untrusted memory: copy_in() once */
+};
+
+enum ring_post_state {
+	RING_SENT = 0,		/* the kernel has all that was posted */
+	RING_QUEUED,		/* the helper has not come to it */
+	RING_BACKLOG,		/* waits for the peer to take it: the program's next write would block */
+};
+
+struct ring_stats {
+	uint64_t crossings, spun, slept, posts, posts_refused, ahead, cancels, helpers;
+};
+
+/* Whether the thread may use the ring now: it has a lane, the helper runs. Makes both when there are none. False when
+ * the host has no process or thread to give, or the ring is held: take the gate. */
+NODISCARD bool ring_attach(struct thread *thread);
+
+/* `size` bytes of shared memory (16-byte aligned) for a call's data, NULL when they do not fit: split or take the gate.
+ * Valid until lane_data_release(). The thread is attached. */
+void *lane_data(struct thread *thread, size_t size);
+
+/* Gives back all that lane_data() gave since the last release. */
+void lane_data_release(struct thread *thread);
+
+/*
+ * One round trip: the thread's posts, then syscall `nr`. The host's raw result; -GATE_RESTART (nothing happened, or the
+ * kernel would restart) or -EINTR when a signal of the program came and the class lets it; -ENOMEM when a helper that
+ * ended meanwhile can't be made anew. Pointers among the arguments point to lane_data().
+ */
+long ring_call(struct thread *thread, long nr, const long args[6], enum ring_class class);
+
+struct ring_batch {
+	long nr;
+	long args[6];
+	long result;		/* untrusted */
+	bool stop_on_error;	/* the calls after it get -ECANCELED when it fails */
+};
+
+/* Up to 64 calls, in order, one crossing. None of them blocks for long. 0, or -ENOMEM as above. */
+long ring_batch(struct thread *thread, struct ring_batch *calls, size_t count);
+
+/*
+ * An event-loop turn: the posts, then epoll_wait/epoll_pwait/epoll_pwait2 or poll/ppoll by `nr` and `args`, then reads
+ * of the ready descriptors that ring_mark() marked. As ring_call(), and fills ahead[0 .. *ahead_count), at most 64, in
+ * order of events. epoll events carry the descriptor in the low 32 bits of their data.
+ */
+long ring_turn(struct thread *thread, long nr, const long args[6], enum ring_class class,
+	       struct ring_ahead ahead[64], size_t *ahead_count);
+
+/* Gives a read-ahead buffer of the lane of `owner` (the thread that made the turn) back; any thread may. */
+void ring_ahead_release(struct lane *lane, uint32_t buffer);
+
+/* Turns read on behalf of `fd` on or off. Without a ring nothing happens. */
+void ring_mark(int fd, bool read_ahead);
+
+/*
+ * Write-behind: copies the bytes and returns `size`; the helper sends them in order, before the thread's next request
+ * and soon also without one. `flags` as for send(2), or POST_WRITE for a pipe. -EAGAIN when the queue has no room: make
+ * the call by ring_call() after ring_settle(). What becomes of the bytes: ring_post_state().
+ */
+long ring_post(struct thread *thread, int fd, const void *bytes, size_t size, uint32_t flags);
+
+/* enum ring_post_state of what was posted on `fd` by any thread, or the -errno that sending it met (once). */
+int ring_post_state(int fd);
+
+/* Waits until the kernel has all that any thread posted on `fd`. 0, the -errno it met, or as a signal has it. */
+long ring_settle(struct thread *thread, int fd, enum ring_class class);
+
+/* The helper's process id, 0 when there is none: for who filters what wait(2) sees. */
+int ring_helper_pid(void);
+
+/* Sends what was posted, ends the helper, waits until it is gone, and lets no other be made until ring_resume(). Calls
+ * of other threads that are under way are interrupted and made again later. */
+void ring_stop(struct thread *thread);
+void ring_resume(void);
+
+/* In a fork child, before anything else here: forgets the parent's ring. */
+void ring_after_fork(struct thread *thread);
+
+/* Before exit_group: what was posted is sent, the helper ends, or goes on for what the peers do not take. */
+void ring_exit(struct thread *thread);
+
+/* At the end of a thread: its lane is free for others. */
+void ring_thread_exit(struct thread *thread);
+
+/* Sums of all lanes. */
+void ring_stats(struct ring_stats *stats);
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * ring_inner.h - what the ring's three files share.
+ *
+ * Owns: struct lane, the enclave's own idea of a lane (every index that matters is here, the shared copy is only told);
+ * struct ring. Must never: be included elsewhere. Used by: ring.c, ring_post.c, ring_life.c.
+ */
+#ifndef SCONE_RING_INNER_H
+#define SCONE_RING_INNER_H
+
+#include <linux/futex.h>
+#include "../wire/ring.h"
+#include "ring.h"
+#include "untrusted.h"
+
+/* lane.busy */
+enum { LANE_IDLE = 0, LANE_BUSY, LANE_INTERRUPTIBLE, LANE_CANCELLED };
+
+struct lane {
+	struct wire_lane *wire;
+	uint32_t index;
+	uint32_t busy;			/* against ring_stop() and cancellation by it */
+	uint32_t sequence;		/* request word of the newest request */
+	uint32_t cancels_seen;
+	uint32_t generation;		/* of the helper whose twin serves it */
+	uint32_t taken;
+	size_t   data_used;
+	uint64_t ahead_busy;		/* buffers that hold data not yet consumed */
+
+	struct mutex post_mutex;	/* from here: any thread may reclaim */
+	uint32_t post_head, post_tail;
+	uint32_t byte_head, byte_tail;
+	int32_t  post_fd[POST_COUNT];
+	uint32_t post_end[POST_COUNT];	/* byte_tail once it is reclaimed */
+	uint64_t first_post;		/* cycles at the first post since the last crossing */
+	uint32_t expect_crossing;	/* posts were soon followed by crossings: so many times in a row */
+
+	struct ring_stats stats;
+};
+
+enum ring_state { RING_OFF = 0, RING_ON, RING_HELD };
+
+/* What is known of the posts on one descriptor. */
+struct fd_posts {
+	uint16_t lane;			/* index plus one of the lane with posts on it, 0: none */
+	uint16_t queued;
+	uint8_t  backlog;
+	uint8_t  padding;
+	uint16_t error;
+};
+
+struct ring {
+	struct mutex mutex;		/* starting, stopping, lane list */
+	uint32_t state;			/* enum ring_state; futex word for those who wait for ring_resume() */
+	uint32_t generation;
+	int32_t  helper_pid;
+	uint32_t lane_count, lanes_used;
+	uint32_t refused;		/* calls of ring_attach() to refuse before trying again */
+	uint64_t map_size;
+	void    *map;
+	struct wire_control *control;
+	struct fd_posts *fd_posts;	/* FD_MARK_COUNT of them */
+	struct ring_stats gone;		/* of lanes before a fork */
+};
+
+extern struct ring ring;
+extern struct lane ring_lanes[LANE_COUNT_MAX];
+
+struct kernel_timespec { int64_t seconds, nanoseconds; };
+
+static inline uint64_t ring_cycles(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (uint64_t)high << 32 | low;
+}
+
+/* Begins a request on the thread's lane, issues what `kind` and `count` say (call, args or batch are in place), and
+ * waits. 0 done; else as ring_call(). */
+long lane_cross(struct thread *thread, uint8_t kind, uint16_t count, enum ring_class class);
+
+/* Waits until word `word` of the host differs from `value`; dies when the helper does. At most about `tries` x 100 ms;
+ * false when that was not enough. */
+bool ring_wait_word(void *word, uint32_t value, unsigned tries);
+
+/* Stops the program when the helper is gone though nobody ended it. */
+void ring_check_helper(void);
+
+/* Interrupts the lane's request if it may be. */
+void lane_cancel(struct lane *lane);
+
+/* Takes note of the posts that the host says it is through with. */
+void lane_reclaim(struct lane *lane);
+
+/* Wakes the lane's twin if it sleeps. */
+void lane_kick(struct lane *lane);
+
+/* A twin of the present helper for the lane: 0 or -errno. */
+NODISCARD long lane_ready(struct lane *lane);
+
+#endif

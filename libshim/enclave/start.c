@@ -1,0 +1,138 @@
+/*
+ * start.c - the shim's constructor: from a preloaded library to closed doors.
+ *
+ * Owns: the order of the start, and the environment that the program sees. Must never: leave a variable of the shim in
+ * it, or return to the loader with a door open. Called by: the dynamic loader, before any other constructor (DF_1_INITFIRST).
+ *
+ *   loader maps everything ─► shim_start ─► settings, environment ─► sites patched ─► handlers ─► SUD on ─► constructors
+ */
+#include <elf.h>
+#include <linux/mman.h>
+#include "control.h"
+#include "patch.h"
+#include "ring.h"
+#include "shim_abi.h"
+#include "signal.h"
+
+enum { SETTING_COUNT = 5, AT_HWCAP2_ = 26, HWCAP2_FSGSBASE_ = 2, SHIM_SETTING_VERSION = 1 };
+
+struct enclave enclave = { .control_fd = -1 };
+
+extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
+
+static const char setting_name[] = "SCONE_SHIM=", preload_name[] = "LD_PRELOAD=";
+
+static char **environment_find(char **environment, const char *name)
+{
+	for (; *environment; environment++)
+		if (string_starts(*environment, name))
+			return environment;
+	return NULL;
+}
+
+/* The variable's bytes go too: they can be read in /proc/self/environ. */
+static void environment_remove(char **variable)
+{
+	memset(*variable, 0, string_size(*variable));
+	do
+		variable[0] = variable[1];
+	while (*variable++);
+}
+
+static bool settings_parse(const char *text)
+{
+	uint64_t values[SETTING_COUNT] = { 0 };
+	size_t at = 0;
+
+	for (; *text; text++) {
+		if (*text == ',') {
+			if (++at == SETTING_COUNT)
+				return false;
+		} else if (*text >= '0' && *text <= '9') {
+			values[at] = values[at] * 10 + (uint64_t)(*text - '0');
+		} else {
+			return false;
+		}
+	}
+	if (at != SETTING_COUNT - 1 || values[0] != SHIM_SETTING_VERSION)
+		return false;
+	enclave.control_fd = (int32_t)values[1];
+	enclave.mode = (uint32_t)values[2];
+	enclave.exit_cost = values[3];
+	enclave.flags = (uint32_t)values[4];
+	return true;
+}
+
+/* Leaves LD_PRELOAD as the user gave it: without the shim's path, which is kept for children. */
+static void preload_restore(char **environment)
+{
+	static char path[CTL_PATH_MAX];
+	char **variable = environment_find(environment, preload_name);
+	char *value, *rest;
+	size_t size = 0;
+
+	if (!variable)
+		die("LD_PRELOAD vanished between scone-wrap and the shim");
+	value = *variable + sizeof preload_name - 1;
+	while (value[size] && value[size] != ':' && size < sizeof path - 1)
+		size++;
+	memcpy(path, value, size);
+	enclave.shim_path = path;
+	rest = value + size;
+	if (*rest != ':') {
+		environment_remove(variable);
+		return;
+	}
+	size = string_size(rest + 1);
+	for (size_t i = 0; i <= size; i++)
+		value[i] = rest[1 + i];
+	memset(value + size + 1, 0, (size_t)(rest - value));
+}
+
+static void text_range_find(void)
+{
+	uint64_t base = (uint64_t)&__ehdr_start;
+	const Elf64_Phdr *header = (const Elf64_Phdr *)(base + __ehdr_start.e_phoff);
+
+	for (int i = 0; i < __ehdr_start.e_phnum; i++)
+		if (header[i].p_type == PT_LOAD && header[i].p_flags & PF_X) {
+			enclave.text_start = base + header[i].p_vaddr;
+			enclave.text_end = enclave.text_start + header[i].p_memsz;
+		}
+}
+
+static bool has_fsgsbase(char **environment)
+{
+	const uint64_t *auxiliary;
+
+	while (*environment)
+		environment++;
+	for (auxiliary = (const uint64_t *)(environment + 1); auxiliary[0]; auxiliary += 2)
+		if (auxiliary[0] == AT_HWCAP2_)
+			return auxiliary[1] & HWCAP2_FSGSBASE_;
+	return false;
+}
+
+__attribute__((constructor)) static void shim_start(int argc, char **argv, char **environment)
+{
+	char **setting = environment_find(environment, setting_name);
+	struct thread *thread;
+	char **end = argv + argc + 1;
+
+	text_range_find();
+	enclave.has_fsgsbase = has_fsgsbase(end);
+	thread = thread_new();
+	if (!thread)
+		die("no memory for the shim");
+	if (!setting || !settings_parse(*setting + sizeof setting_name - 1))
+		die("the shim was preloaded without scone-wrap: start the program with scone-wrap");
+	environment_remove(setting);
+	preload_restore(environment);
+	doors_resolve();
+	control_start();
+	control_hello(!(enclave.flags & FLAG_FIRST));
+	thread->stats.processes = enclave.flags & FLAG_FIRST ? 1 : 0;
+	patch_start();
+	signal_start();
+	thread_enter(thread);
+}
