@@ -1,0 +1,1 @@
+"""Emitters: each module is one pure function from the spec, or from an analysed binary, to one output."""
