@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from scone_preload.errors import BinaryNotFound, BinaryRefused
+from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NotRunnable
 
 HEAD_SIZE = 4096
 SCRIPT_LINE_MAX = 256
@@ -50,7 +50,7 @@ def classify(path: Path) -> Program:
             return Program(path, _loader(path, head), tuple(scripts))
         scripts.append(path)
         if len(scripts) > SCRIPT_DEPTH_MAX:
-            raise BinaryRefused(
+            raise NotRunnable(
                 "too many #! levels", str(scripts[0]), f"the kernel follows {SCRIPT_DEPTH_MAX}; shorten the chain"
             )
         path = _interpreter(path, head)
@@ -68,11 +68,11 @@ def _read_head(path: Path, scripts: list[Path]) -> bytes:
             "can't be read, so not analysed", str(path), f"{error.strerror}; give read permission, {UNWRAPPED}"
         ) from None
     if stat.S_ISDIR(info.st_mode):
-        raise BinaryRefused("a directory, not a program", str(path), "name a program inside it")
+        raise NotRunnable("a directory, not a program", str(path), "name a program inside it")
     if not stat.S_ISREG(info.st_mode):
-        raise BinaryRefused("not a regular file", str(path), "name a program file")
+        raise NotRunnable("not a regular file", str(path), "name a program file")
     if not os.access(path, os.X_OK):
-        raise BinaryRefused("not executable", str(path), "chmod +x it, or run it by its interpreter")
+        raise NotRunnable("not executable", str(path), "chmod +x it, or run it by its interpreter")
     _check_privilege(path, info)
     return head
 
@@ -87,7 +87,7 @@ def _check_privilege(path: Path, info: os.stat_result) -> None:
     elif _has_capabilities(path):
         kind = "program with file capabilities"
     if kind:
-        raise BinaryRefused(
+        raise GainsPrivilege(
             kind, str(path), f"its loader ignores preloads; use a copy without the privilege, {UNWRAPPED}"
         )
 
@@ -103,20 +103,20 @@ def _interpreter(path: Path, head: bytes) -> Path:
     line, newline, _ = head[2:SCRIPT_LINE_MAX].partition(b"\n")
     words = line.split(maxsplit=1)
     if not words:
-        raise BinaryRefused("#! line without an interpreter", str(path), "write the interpreter's path behind #!")
+        raise NotRunnable("#! line without an interpreter", str(path), "write the interpreter's path behind #!")
     if not newline and len(head) >= SCRIPT_LINE_MAX and len(words) == 1:
-        raise BinaryRefused("#! line too long", str(path), f"the kernel reads {SCRIPT_LINE_MAX} bytes; shorten it")
+        raise NotRunnable("#! line too long", str(path), f"the kernel reads {SCRIPT_LINE_MAX} bytes; shorten it")
     return Path(os.fsdecode(words[0]))
 
 
 def _loader(path: Path, head: bytes) -> str:
     """The program's PT_INTERP, after every check of the ELF header."""
     if not head.startswith(b"\x7fELF") or len(head) < 64:
-        raise BinaryRefused("not an ELF program", str(path), "give a Linux program, or a script that starts with #!")
+        raise NotRunnable("not an ELF program", str(path), "give a Linux program, or a script that starts with #!")
     kind, machine = struct.unpack_from("<HH", head, 16)
     _check_machine(path, head[4], head[5], machine)
     if kind not in (ET_EXEC, ET_DYN):
-        raise BinaryRefused("ELF file that is no program", str(path), "it is an object or core file; link it first")
+        raise NotRunnable("ELF file that is no program", str(path), "it is an object or core file; link it first")
     segments = _segments(path, head)
     if PT_INTERP not in segments:
         raise BinaryRefused(*_no_loader(path, kind, PT_DYNAMIC in segments))
@@ -154,7 +154,7 @@ def _segments(path: Path, head: bytes) -> dict[int, tuple[int, int]]:
     table_offset = int(struct.unpack_from("<Q", head, 32)[0])
     entry_size, count = struct.unpack_from("<HH", head, 54)
     if entry_size != 56:
-        raise BinaryRefused("damaged ELF file", str(path), "its program headers make no sense; reinstall it")
+        raise NotRunnable("damaged ELF file", str(path), "its program headers make no sense; reinstall it")
     end = table_offset + 56 * count
     table = head[table_offset:end] if end <= len(head) else _read_at(path, table_offset, 56 * count)
     if len(table) < 56 * count:
