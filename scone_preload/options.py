@@ -13,7 +13,7 @@ EXIT_COST_MAX = 1_000_000_000
 class Options:
     """One start of a program. A `report` is None (not wanted), "" (standard error) or a file's path."""
 
-    __slots__ = ("arguments", "binary", "exit_cost", "io_uring", "stats", "syscalls", "trace", "trace_failing")
+    __slots__ = ("arguments", "binary", "exit_cost", "io_uring", "quiet", "stats", "syscalls", "trace", "trace_failing")
 
     def __init__(
         self,
@@ -26,6 +26,7 @@ class Options:
         trace: str | None = None,
         trace_failing: bool = False,
         io_uring: bool = True,
+        quiet: bool = False,
     ) -> None:
         self.binary = binary
         self.arguments = arguments
@@ -35,6 +36,7 @@ class Options:
         self.trace = trace
         self.trace_failing = trace_failing
         self.io_uring = io_uring
+        self.quiet = quiet
 
     def shim_variable(self, control_fd: int) -> str:
         """Return the value of SCONE_SHIM for the first process (docs/internals.md, section 1)."""

@@ -16,12 +16,13 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("--trace", "[=FILE]", (), "print every syscall, like strace, on standard error or in FILE"),
     ("--trace-failing", "", (), "print only the syscalls that fail; implies --trace"),
     ("--no-io-uring", "", (), "let the helper work with threads instead of io_uring"),
+    ("--quiet", "", (), "don't say at the start, where standard error is a terminal, which mode runs"),
     ("--show-shim", "", (), "print the C shim that is generated for BINARY, and start nothing"),
     ("--print-completion", "SHELL", ("bash", "zsh", "fish"), "print a completion script for this shell"),
     ("--version", "", (), "print the version"),
     ("--help", "", (), "print this help"),
 )
-SHORT = {"-h": "--help", "-V": "--version"}
+SHORT = {"-h": "--help", "-V": "--version", "-q": "--quiet"}
 
 _VALUES = {name: value for name, value, _, _ in OPTIONS}
 _WORDS = {name: words for name, _, words, _ in OPTIONS if words}
@@ -73,6 +74,7 @@ def parse(given: dict[str, str | None], rest: list[str]) -> Options:
         stats=(given["--stats"] or "") if "--stats" in given else None,
         trace=(given.get("--trace") or "") if "--trace" in given or failing else None,
         trace_failing=failing,
+        quiet="--quiet" in given,
         io_uring="--no-io-uring" not in given,
     )
 

@@ -20,17 +20,13 @@ Examples:
 Options:
 """
 
-MODE_NOTE = {
-    True: """\
-This machine: a guest of confidential hardware (TDX or SEV-SNP). The hardware keeps the memory of this guest from the
-machine under it.
-""",
-    False: """\
-This machine: SIMULATION. Outside of a TDX or SEV-SNP guest every check works, but memory is protected only as any
-Linux process's is: whoever is root here can read it. Use this mode to develop and test, not to keep secrets from
-the machine's owner.
-""",
-}
+MODES = """\
+Two modes: outside of a TDX or SEV-SNP guest this is a SIMULATION. Every check works, but memory is protected only as
+any Linux process's is: whoever is root here can read it. Use it to develop and to test, not to keep secrets from the
+machine's owner. Inside such a guest the hardware keeps the guest's memory from the machine under it.
+This machine: {mode}.
+
+"""
 
 ENDING = """\
 Not wrapped but refused: static, setuid and 32-bit programs, also when a wrapped program executes them.
@@ -42,9 +38,9 @@ scone-doctor tells what this machine offers and what follows from what it lacks.
 """
 
 
-def help_text(*, confidential: bool) -> str:
-    """Return the whole help; `confidential`: this machine is a TDX or SEV-SNP guest."""
-    return INTRODUCTION + "".join(map(_row, OPTIONS)) + "\n" + MODE_NOTE[confidential] + "\n" + ENDING
+def help_text(mode: str) -> str:
+    """Return the whole help; `mode` says which mode runs on this machine."""
+    return INTRODUCTION + "".join(map(_row, OPTIONS)) + "\n" + MODES.format(mode=mode) + ENDING
 
 
 def _row(option: tuple[str, str, tuple[str, ...], str]) -> str:

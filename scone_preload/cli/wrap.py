@@ -37,13 +37,19 @@ def _run(argv: list[str]) -> int:
 def _launch(given: dict[str, str | None], rest: list[str]) -> int:
     from scone_preload.runtime.launch import launch  # lazy: --help needs none of it
 
-    launch(parse(given, rest))
+    options = parse(given, rest)
+    if not options.quiet and os.isatty(2):
+        from scone_preload.runtime.machine import mode_line  # lazy: start-up time
+
+        os.write(2, f"scone-wrap: {mode_line()}\n".encode())
+    launch(options)
 
 
 def _help(given: dict[str, str | None], rest: list[str]) -> int:
     from scone_preload.cli.help import help_text  # lazy: start-up time
+    from scone_preload.runtime.machine import mode_line
 
-    return _print(help_text())
+    return _print(help_text(mode_line()))
 
 
 def _version(given: dict[str, str | None], rest: list[str]) -> int:
@@ -59,9 +65,13 @@ def _completion(given: dict[str, str | None], rest: list[str]) -> int:
 
 
 def _show_shim(given: dict[str, str | None], rest: list[str]) -> int:
-    from scone_preload.cli.show_shim import shim_source  # lazy: start-up time
+    from pathlib import Path  # lazy: start-up time
 
-    return _print(shim_source(parse(given, rest)))
+    from scone_preload.build import shim_source
+    from scone_preload.runtime.launch import find_binary
+
+    path = find_binary(parse(given, rest).binary, os.environ.get("PATH", os.defpath))
+    return _print(shim_source(Path(path)))
 
 
 _ACTIONS = {"--help": _help, "--version": _version, "--print-completion": _completion, "--show-shim": _show_shim}

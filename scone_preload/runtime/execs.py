@@ -9,7 +9,7 @@ import errno
 import os
 from pathlib import Path
 
-from scone_preload.build import cached_shim, generic_shim
+from scone_preload.build.provide import exec_shim
 from scone_preload.elf.classify import HEAD_SIZE, SCRIPT_DEPTH_MAX, SCRIPT_LINE_MAX, classify
 from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NotRunnable, SconeError
 from scone_preload.runtime import wire
@@ -32,10 +32,10 @@ def decide(message: wire.Exec, pid: int) -> bytes:
 def shim_for(path: Path) -> Path:
     """Return the shim under which a process of this root may execute `path`; raise SconeError when it may not."""
     try:
-        program = classify(path)
-    except (BinaryNotFound, NotRunnable):
-        return generic_shim()
-    return cached_shim(program.path) or generic_shim()
+        path.stat()
+        return exec_shim(classify(path).path)
+    except (OSError, BinaryNotFound, NotRunnable):
+        return exec_shim(None)
 
 
 def foreign_shim(message: wire.Exec, pid: int) -> Path:
@@ -44,7 +44,7 @@ def foreign_shim(message: wire.Exec, pid: int) -> Path:
     if not path.startswith("/"):
         path = f"{os.fsdecode(message.cwd)}/{path}" if message.dirfd == wire.AT_FDCWD else exec_path(message, pid)
     check_foreign(path, pid)
-    shim = generic_shim()
+    shim = exec_shim(None)
     if not same_file(shim, pid):
         raise BinaryRefused("shim not visible in this root", str(shim), "bind-mount its folder there")
     return shim

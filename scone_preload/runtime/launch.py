@@ -15,6 +15,7 @@ import os
 import sys
 from _socket import AF_UNIX, SO_PASSCRED, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET, socket, socketpair
 
+from scone_preload.build.provide import provide_shim
 from scone_preload.errors import BinaryNotFound, BinaryRefused, MachineLacks, UserError
 from scone_preload.options import Options
 
@@ -34,7 +35,7 @@ def launch(options: Options) -> NoReturn:
     check_kernel(os.uname().release)
     environment = given_environment()
     path = find_binary(options.binary, os.fsdecode(environment.get(b"PATH", os.fsencode(SHELL_PATH))))
-    shim = _provide(path, environment)
+    shim = provide_shim(path, environment)
     trace_fd = _open_reports(options)
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     theirs.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
@@ -103,12 +104,6 @@ def wrapped_environment(given: dict[bytes, bytes], shim: str, variable: str) -> 
     environment[PRELOAD_VARIABLE] = os.fsencode(shim) + (b":" + own if own is not None else b"")
     environment[SHIM_VARIABLE] = variable.encode()
     return environment
-
-
-def _provide(path: str, environment: dict[bytes, bytes]) -> str:
-    from scone_preload.build import provide_shim  # lazy: the build layer decides what a warm start needs
-
-    return os.fspath(provide_shim(path, environment))
 
 
 def _open_reports(options: Options) -> int:

@@ -5,6 +5,7 @@ no shim of ours would send raises BadMessage; nothing of it is used.
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -237,7 +238,7 @@ def _parse_event(header: Header, packet: bytes) -> Event:
     return Event(header=header, kind=EVENT_KINDS[kind], nr=nr, text=text)
 
 
-_PARSERS = {HELLO: _parse_hello, EXEC: _parse_exec, SITES: _parse_sites, STATS: _parse_stats, TRACE: _parse_trace,
+_PARSERS: dict[int, Callable[[Header, bytes], Message]] = {HELLO: _parse_hello, EXEC: _parse_exec, SITES: _parse_sites, STATS: _parse_stats, TRACE: _parse_trace,
             EVENT: _parse_event}
 
 
