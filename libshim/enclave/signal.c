@@ -301,9 +301,13 @@ void signal_leave(struct frame *frame)
 	struct thread *thread = thread_self();
 	int signal = thread->deferred_signal;
 
+	uint64_t bit = SIGNAL_BIT(signal);
+
 	thread->frame = frame;
+	if (bit & SIGNALS_HIDDEN)	/* it would come at once, here */
+		gate4(__NR_rt_sigprocmask, SIG_BLOCK, &bit, 0, 8);
 	requeue(thread, signal, thread->deferred_info);
-	thread->next_mask = SIGNALS_ALL & ~SIGNAL_BIT(signal);
+	thread->next_mask = SIGNALS_ALL & ~bit;
 	thread->signal_pending = 0;
 }
 

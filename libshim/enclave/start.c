@@ -7,7 +7,9 @@
  *   loader maps everything ─► shim_start ─► settings, environment ─► sites patched ─► handlers ─► SUD on ─► constructors
  */
 #include <elf.h>
+#include <linux/fcntl.h>
 #include <linux/mman.h>
+#include <linux/prctl.h>
 #include "control.h"
 #include "patch.h"
 #include "ring.h"
@@ -30,13 +32,26 @@ static char **environment_find(char **environment, const char *name)
 	return NULL;
 }
 
-/* The variable's bytes go too: they can be read in /proc/self/environ. */
 static void environment_remove(char **variable)
 {
-	memset(*variable, 0, string_size(*variable));
 	do
 		variable[0] = variable[1];
 	while (*variable++);
+}
+
+/* Closes the gaps that removed variables left in the bytes from `start` to `end`; the new end. */
+static char *environment_compact(char **environment, char *start, char *end)
+{
+	for (; *environment; environment++) {
+		size_t size = string_size(*environment) + 1;
+		char *from = *environment;
+
+		*environment = start;
+		for (size_t i = 0; i < size; i++)
+			*start++ = from[i];
+	}
+	memset(start, 0, (size_t)(end - start));
+	return start;
 }
 
 static bool settings_parse(const char *text)
@@ -83,10 +98,56 @@ static void preload_restore(char **environment)
 		environment_remove(variable);
 		return;
 	}
-	size = string_size(rest + 1);
-	for (size_t i = 0; i <= size; i++)
-		value[i] = rest[1 + i];
-	memset(value + size + 1, 0, (size_t)(rest - value));
+	do
+		*value++ = *++rest;
+	while (*rest);
+}
+
+/* One of the numbers in /proc/self/stat, counted from 1 as in proc(5); 0 when there is none. */
+static uint64_t stat_field(const char *stat, int field)
+{
+	const char *at = stat;
+	uint64_t value = 0;
+
+	for (const char *each = stat; *each; each++)
+		if (*each == ')')
+			at = each;	/* the name before it may hold anything */
+	for (int i = 2; i < field && *at; at++)
+		i += *at == ' ';
+	for (; *at >= '0' && *at <= '9'; at++)
+		value = value * 10 + (uint64_t)(*at - '0');
+	return value;
+}
+
+/*
+ * Ends /proc/self/environ where the program's own environment ends. Where the kernel can't (no checkpoint support),
+ * the file shows NULs there.
+ */
+static void environment_end_set(uint64_t end)
+{
+	char stat[1024];
+	struct prctl_mm_map map = { .exe_fd = (uint32_t)-1 };
+	long fd = gate4(__NR_openat, AT_FDCWD, "/proc/self/stat", O_RDONLY, 0), size;
+
+	if (fd < 0)
+		return;
+	size = gate3(__NR_read, fd, stat, sizeof stat - 1);
+	gate1(__NR_close, fd);
+	if (size <= 0 || size >= (long)sizeof stat)
+		return;
+	stat[size] = 0;
+	map.start_code  = stat_field(stat, 26);
+	map.end_code    = stat_field(stat, 27);
+	map.start_stack = stat_field(stat, 28);
+	map.start_data  = stat_field(stat, 45);
+	map.end_data    = stat_field(stat, 46);
+	map.start_brk   = stat_field(stat, 47);
+	map.arg_start   = stat_field(stat, 48);
+	map.arg_end     = stat_field(stat, 49);
+	map.env_start   = stat_field(stat, 50);
+	map.env_end     = end;
+	map.brk         = (uint64_t)gate1(__NR_brk, 0);
+	gate5(__NR_prctl, PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0);
 }
 
 static void text_range_find(void)
@@ -117,17 +178,19 @@ __attribute__((constructor)) static void shim_start(int argc, char **argv, char 
 {
 	char **setting = environment_find(environment, setting_name);
 	struct thread *thread;
-	char **end = argv + argc + 1;
+	char *first = environment[0], *end;
 
 	text_range_find();
-	enclave.has_fsgsbase = has_fsgsbase(end);
+	enclave.has_fsgsbase = has_fsgsbase(argv + argc + 1);
 	thread = thread_new();
 	if (!thread)
 		die("no memory for the shim");
 	if (!setting || !settings_parse(*setting + sizeof setting_name - 1))
 		die("the shim was preloaded without scone-wrap: start the program with scone-wrap");
+	end = *setting + string_size(*setting) + 1;
 	environment_remove(setting);
 	preload_restore(environment);
+	environment_end_set((uint64_t)environment_compact(environment, first, end));
 	doors_resolve();
 	control_start();
 	control_hello(!(enclave.flags & FLAG_FIRST));
