@@ -5,7 +5,7 @@ anything that was not foreseen, so a miss here costs time, not protection.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,20 @@ def find_closure(program: Path, loader: str, environ: Mapping[str, str]) -> Clos
 def read_library(path: Path) -> Library:
     """Identity and dynamic symbols of the object at `path`; raises ValueError if it is no ELF file."""
     return _parse(path).library
+
+
+def find_libraries(names: Iterable[str]) -> tuple[Library, ...]:
+    """The system's own libraries of these sonames or paths, those that exist."""
+    cache = _cache()
+    found = []
+    for name in names:
+        places = [Path(name)] if "/" in name else [*cache.get(name, []), *_default_places(name)]
+        found += [read_library(path) for path in places if _fits(path)][:1]
+    return tuple(found)
+
+
+def _default_places(name: str) -> Iterator[Path]:
+    yield from (Path(directory, sub, name) for directory in DEFAULT_DIRECTORIES for sub in HWCAPS)
 
 
 def _preloads(environ: Mapping[str, str]) -> list[str]:
@@ -146,7 +160,7 @@ def _candidates(
     directories += asker.runpath
     yield from (Path(directory, sub, name) for directory in directories for sub in HWCAPS)
     yield from cache.get(name, [])
-    yield from (Path(directory, sub, name) for directory in DEFAULT_DIRECTORIES for sub in HWCAPS)
+    yield from _default_places(name)
 
 
 def _fits(path: Path) -> bool:

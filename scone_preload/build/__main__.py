@@ -1,0 +1,54 @@
+"""`python -m scone_preload.build`: generate, compile libshim, link the generic shim, saying what was done."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from scone_preload import paths
+from scone_preload.build.objects import Layout, build_objects
+from scone_preload.build.plans import plan_generic
+from scone_preload.build.shims import link_shim
+from scone_preload.build.toolchain import find_compiler
+from scone_preload.cache import open_cache, write_atomically
+from scone_preload.errors import InternalError, MachineLacks, SconeError
+
+
+def build_all() -> None:
+    """Bring everything under build/ up to date; raises SconeError."""
+    compiler = find_compiler()
+    if compiler is None:
+        raise MachineLacks("no C compiler", "gcc, cc, clang", "install gcc (apt-get install gcc libc6-dev)")
+    _generate()
+    layout = Layout(
+        root=Path(paths.ROOT),
+        libshim=Path(paths.LIBSHIM),
+        generated=Path(paths.GENERATED),
+        objects=Path(paths.OBJECTS),
+        objects_id=Path(paths.OBJECTS_ID),
+    )
+    Path(paths.OBJECTS_ID).unlink(missing_ok=True)  # a failed build must not leave the old identity to be trusted
+    identity = build_objects(layout, compiler, _say)
+    cache, _ = open_cache(os.environb)
+    generic = Path(paths.GENERIC_SHIM)
+    raw = link_shim(plan_generic(cache), compiler, layout.objects, layout.libshim)
+    if not generic.exists() or generic.read_bytes() != raw:
+        write_atomically(generic, raw)
+    _say(f"libshim {identity} with {compiler.version}; generic shim {len(raw)} bytes")
+
+
+def _generate() -> None:
+    done = subprocess.run([sys.executable, "-m", "scone_preload.codegen"], cwd=paths.ROOT, check=False)
+    if done.returncode != 0:
+        raise InternalError("generator failed", "scone_preload.codegen", "see its messages above")
+
+
+def _say(message: str) -> None:
+    print(f"build: {message}", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        build_all()
+    except SconeError as error:
+        sys.exit(f"build: {error}")

@@ -1,0 +1,40 @@
+"""Where things are: the checkout or installed package, what was built, and the caches of this user.
+
+Plain strings and `os`, because every start of scone-wrap imports this module and pathlib alone would cost 8 ms.
+"""
+
+import os
+from collections.abc import Mapping
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+LIBSHIM = ROOT + "/libshim"
+BUILD = ROOT + "/build"
+GENERATED = BUILD + "/gen"
+OBJECTS = BUILD + "/obj"
+OBJECTS_ID = BUILD + "/objects.id"
+GENERIC_SHIM = BUILD + "/libscone-shim.so"
+CACHE_NAME = "scone-preload"
+PRELOAD_SEPARATORS = " :\t\n"
+
+
+def cache_directories(environment: Mapping[bytes, bytes]) -> list[str]:
+    """Candidates for the cache, best first: the user's cache directory, then a private one under /tmp.
+
+    The loader splits LD_PRELOAD at spaces and colons, so a path with one of these can't hold shims.
+    """
+    own = os.fsdecode(environment.get(b"XDG_CACHE_HOME", b""))
+    home = os.fsdecode(environment.get(b"HOME", b""))
+    if not own.startswith("/"):
+        own = home + "/.cache" if home.startswith("/") else ""
+    found = [f"{own}/{CACHE_NAME}"] if own else []
+    found.append(f"/tmp/{CACHE_NAME}-{os.geteuid()}")
+    return [path for path in found if not any(letter in path for letter in PRELOAD_SEPARATORS)]
+
+
+def is_trusted(directory: str) -> bool:
+    """True for a real directory that belongs to this user and that nobody else can write to."""
+    try:
+        info = os.lstat(directory)
+    except OSError:
+        return False
+    return info.st_uid == os.geteuid() and info.st_mode & 0o170022 == 0o040000
