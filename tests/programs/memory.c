@@ -213,7 +213,7 @@ CASE(wrong_mappings_are_refused)
 
 	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, 999, 0) == MAP_FAILED && errno == EBADF);
 	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, write_only, 0) == MAP_FAILED && errno == EACCES);
-	CHECK(mmap(NULL, PAGE, PROT_READ, 0, -1, 0) == MAP_FAILED && errno == EINVAL);
+	CHECK(mmap(NULL, PAGE, PROT_READ, 0, write_only, 0) == MAP_FAILED && errno == EINVAL);
 	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, write_only, 1) == MAP_FAILED && errno == EINVAL);
 }
 

@@ -430,3 +430,22 @@ CASE(sigsuspend_waits_with_another_mask)
 	GIVES(0, sigprocmask(SIG_BLOCK, NULL, &now));
 	CHECK(sigismember(&now, SIGUSR1) == 1);
 }
+
+CASE(an_abort_dumps_core_when_the_limit_allows)
+{
+	struct rlimit limit;
+	int status;
+	pid_t child;
+
+	GIVES(0, getrlimit(RLIMIT_CORE, &limit));
+	if (limit.rlim_max == 0 || access("/proc/sys/kernel/core_pattern", R_OK) != 0)
+		skip("core files are not allowed here");
+	child = fork();
+	if (child == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		GIVES(0, setrlimit(RLIMIT_CORE, &limit));
+		abort();
+	}
+	GIVES(child, waitpid(child, &status, 0));
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && WCOREDUMP(status));
+}
