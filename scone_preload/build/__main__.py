@@ -38,7 +38,7 @@ def build_all() -> None:
 
 
 def _generate() -> None:
-    done = subprocess.run([sys.executable, "-m", "scone_preload.codegen"], cwd=paths.ROOT, check=False)
+    done = subprocess.run([sys.executable, "-m", "scone_preload.codegen", paths.GENERATED], cwd=paths.ROOT, check=False)
     if done.returncode != 0:
         raise InternalError("generator failed", "scone_preload.codegen", "see its messages above")
 
