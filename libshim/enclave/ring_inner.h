@@ -92,6 +92,9 @@ void lane_cancel(struct lane *lane);
 /* Takes note of the posts that the host says it is through with. */
 void lane_reclaim(struct lane *lane);
 
+/* Takes note that a crossing follows the posts. */
+void lane_crossed(struct lane *lane);
+
 /* Wakes the lane's twin if it sleeps. */
 void lane_kick(struct lane *lane);
 

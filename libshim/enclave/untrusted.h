@@ -3,7 +3,7 @@
  *
  * Owns: the words fetch, put, exchange, copy_in, copy_out. Each fetch reads memory exactly once, into a local that the
  * compiler can't re-read. Must never: hand out a value twice, or check anything (that is the caller's).
- * Used by: ring*.c and everything that looks at lane data.
+ * Used by: the ring files and everything that looks at lane data.
  */
 #ifndef SCONE_UNTRUSTED_H
 #define SCONE_UNTRUSTED_H

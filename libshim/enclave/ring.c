@@ -1,0 +1,223 @@
+/*
+ * ring.c - one round trip: issue a request, wait for its completion, cancel it when a signal of the program comes.
+ *
+ * Owns: the enclave's side of the request, done and cancel words. Must never: believe an index or a sequence number of
+ * the host: the done word is the last one or the awaited one, or the program stops. Used by: ring.h's callers.
+ *
+ *   lane_enter ── lane_issue ── lane_await (spin, then sleep; signal: lane_cancel) ── lane_leave
+ */
+#include "ring_inner.h"
+
+enum { WAIT_NS = 100000000 };
+
+static const struct kernel_timespec wait_time = { 0, WAIT_NS };
+
+void *lane_data(struct thread *thread, size_t size)
+{
+	struct lane *lane = thread->lane;
+	size_t at = lane->data_used;
+
+	if (size > LANE_DATA_SIZE - at)
+		return NULL;
+	lane->data_used = at + ((size + 15) & ~15ul);
+	return (uint8_t *)lane->wire + LANE_DATA + at;
+}
+
+void lane_data_release(struct thread *thread)
+{
+	enum { KEEP = 256 * 1024 };
+	struct lane *lane = thread->lane;
+
+	if (unlikely(lane->data_used > KEEP))
+		gate3(__NR_madvise, (uint8_t *)lane->wire + LANE_DATA + KEEP, LANE_DATA_SIZE - KEEP, 9 /* MADV_REMOVE */);
+	lane->data_used = 0;
+}
+
+void lane_cancel(struct lane *lane)
+{
+	uint32_t interruptible = LANE_INTERRUPTIBLE;
+
+	if (!__atomic_compare_exchange_n(&lane->busy, &interruptible, LANE_CANCELLED, false, __ATOMIC_SEQ_CST,
+					 __ATOMIC_SEQ_CST))
+		return;
+	put32(&lane->wire->cancel, lane->sequence);
+	gate3(__NR_tgkill, ring.helper_pid, (int32_t)fetch32(&lane->wire->twin_tid), SIGNAL_CANCEL);
+}
+
+bool ring_wait_word(void *word, uint32_t value, unsigned tries)
+{
+	while (fetch32(word) == value) {
+		long result = gate6(__NR_futex, (long)word, FUTEX_WAIT, value, (long)&wait_time, 0, 0);
+
+		if (result != -ETIMEDOUT)
+			continue;
+		ring_check_helper();
+		if (tries-- == 0)
+			return false;
+	}
+	return true;
+}
+
+/* The lane is the caller's until lane_leave(), with a live twin. sequence is set before busy is: see lane_cancel(). */
+static long lane_enter(struct thread *thread, enum ring_class class)
+{
+	struct lane *lane = thread->lane;
+	uint32_t busy = class == RING_WAIT ? LANE_BUSY : LANE_INTERRUPTIBLE;
+
+	for (;;) {
+		lane->sequence += 2;
+		__atomic_exchange_n(&lane->busy, busy, __ATOMIC_SEQ_CST);
+		if (likely(__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) == RING_ON &&
+			   lane->generation == ring.generation))
+			return 0;
+		lane->sequence -= 2;
+		__atomic_store_n(&lane->busy, LANE_IDLE, __ATOMIC_SEQ_CST);
+		if (class != RING_WAIT && thread->signal_pending)
+			return -GATE_RESTART;
+		if (__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) == RING_HELD)
+			gate4(__NR_futex, &ring.state, FUTEX_WAIT_PRIVATE, RING_HELD, &wait_time);
+		else
+			TRY(lane_ready(lane));
+	}
+}
+
+static void lane_issue(struct lane *lane, uint8_t kind, uint16_t count)
+{
+	struct wire_lane *wire = lane->wire;
+
+	wire->kind = kind;
+	wire->count = count;
+	lane->stats.crossings++;
+	lane_crossed(lane);
+	if (exchange32(&wire->request, lane->sequence) & WORD_ASLEEP)
+		gate3(__NR_futex, &wire->request, FUTEX_WAKE, 1);
+}
+
+/* Whether the request is done. */
+static bool lane_done(struct lane *lane, uint32_t u_done)
+{
+	u_done &= ~WORD_ASLEEP;
+	if (u_done == lane->sequence)
+		return true;
+	if (u_done != lane->sequence - 2)
+		die("the helper completed a request that nobody made");
+	return false;
+}
+
+static bool lane_spin(struct thread *thread, struct lane *lane, enum ring_class class, uint64_t budget)
+{
+	uint64_t start = ring_cycles();
+
+	do {
+		if (lane_done(lane, fetch32(&lane->wire->done)))
+			return true;
+		if (class != RING_WAIT && thread->signal_pending)
+			return false;
+		__asm__ volatile("pause");
+	} while (ring_cycles() - start < budget);
+	return false;
+}
+
+static void lane_sleep(struct thread *thread, struct lane *lane, enum ring_class class)
+{
+	uint32_t before = lane->sequence - 2;
+	uint32_t *done = &lane->wire->done;
+
+	for (;;) {
+		uint32_t u_done = fetch32(done);
+		bool cancelled = __atomic_load_n(&lane->busy, __ATOMIC_SEQ_CST) == LANE_CANCELLED;
+		long result;
+
+		if (lane_done(lane, u_done))
+			return;
+		if (class != RING_WAIT && thread->signal_pending && !cancelled) {
+			lane_cancel(lane);
+			continue;
+		}
+		if (u_done == before && !replace32(done, before, before | WORD_ASLEEP))
+			continue;
+		if (class == RING_WAIT || cancelled)
+			result = gate4(__NR_futex, done, FUTEX_WAIT, before | WORD_ASLEEP, &wait_time);
+		else
+			result = gate_interruptible(__NR_futex, (long)done, FUTEX_WAIT, before | WORD_ASLEEP,
+						    (long)&wait_time, 0, 0);
+		if (result == -ETIMEDOUT)
+			ring_check_helper();
+	}
+}
+
+/* Whether the request was cancelled. Then the twin has had the signal: it can't hit the next request. */
+static bool lane_leave(struct lane *lane, enum ring_class class)
+{
+	uint32_t interruptible = LANE_INTERRUPTIBLE;
+
+	if (class == RING_WAIT || __atomic_compare_exchange_n(&lane->busy, &interruptible, LANE_IDLE, false,
+							      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+		__atomic_store_n(&lane->busy, LANE_IDLE, __ATOMIC_RELEASE);
+		return false;
+	}
+	ring_wait_word(&lane->wire->cancels_seen, lane->cancels_seen, 20);
+	lane->cancels_seen = fetch32(&lane->wire->cancels_seen);
+	put32(&lane->wire->cancel, 1);
+	lane->stats.cancels++;
+	__atomic_store_n(&lane->busy, LANE_IDLE, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+long lane_cross(struct thread *thread, uint8_t kind, uint16_t count, enum ring_class class)
+{
+	struct lane *lane = thread->lane;
+
+	for (;;) {
+		long u_result;
+
+		if (class != RING_WAIT && thread->signal_pending)
+			return -GATE_RESTART;
+		TRY(lane_enter(thread, class));
+		lane_issue(lane, kind, count);
+		if (lane_spin(thread, lane, class, 20000)) {
+			lane->stats.spun++;
+		} else {
+			lane->stats.slept++;
+			lane_sleep(thread, lane, class);
+		}
+		u_result = (long)fetch64(&lane->wire->result);
+		if (likely(!lane_leave(lane, class))) {
+			if (u_result == RING_NOT_BEGUN)
+				die("the helper says that nobody's signal came");
+			return u_result;
+		}
+		if (u_result != -EINTR && u_result != RING_NOT_BEGUN)
+			return u_result;
+		if (thread->signal_pending)
+			return u_result == -EINTR && class == RING_EINTR ? -EINTR : -GATE_RESTART;
+	}
+}
+
+long ring_call(struct thread *thread, long nr, const long args[6], enum ring_class class)
+{
+	struct wire_lane *wire = thread->lane->wire;
+
+	wire->nr = nr;
+	for (int i = 0; i < 6; i++)
+		wire->args[i] = (uint64_t)args[i];
+	return lane_cross(thread, REQUEST_CALL, 0, class);
+}
+
+long ring_batch(struct thread *thread, struct ring_batch *calls, size_t count)
+{
+	struct wire_lane *wire = thread->lane->wire;
+
+	if (count > BATCH_COUNT_MAX)
+		return -EINVAL;
+	for (size_t i = 0; i < count; i++) {
+		wire->batch[i].nr = calls[i].nr;
+		for (int j = 0; j < 6; j++)
+			wire->batch[i].args[j] = (uint64_t)calls[i].args[j];
+		wire->batch[i].flags = calls[i].stop_on_error ? BATCH_STOP_ON_ERROR : 0;
+	}
+	TRY(lane_cross(thread, REQUEST_BATCH, (uint16_t)count, RING_WAIT));
+	for (size_t i = 0; i < count; i++)
+		calls[i].result = (long)fetch64(&wire->batch[i].result);
+	return 0;
+}

@@ -1,0 +1,322 @@
+/*
+ * ring_life.c - the helper's life as the enclave sees it: making, ending, fork, exit; and who has which lane.
+ *
+ * Owns: struct ring, the lanes. Must never: leave a helper behind that has descriptors which the program has not, or
+ * run on without a helper that was lost. Used by: ring.c; clone.c, exec.c, dispatch.c by ring.h.
+ */
+#include <asm/signal.h>
+#include <linux/mman.h>
+#include <linux/sched.h>
+#include <linux/wait.h>
+#include "ring_inner.h"
+
+/* host/helper.c; only its address is used here. */
+extern void helper_start(void *control) __attribute__((visibility("hidden")));
+extern const char __start_host_text[] __attribute__((visibility("hidden")));
+extern const char __stop_host_text[] __attribute__((visibility("hidden")));
+
+struct ring ring;
+struct lane ring_lanes[LANE_COUNT_MAX];
+
+enum { ATTACH_REFUSALS = 1000 };
+
+static void pause_ns(int64_t nanoseconds)
+{
+	struct kernel_timespec time = { 0, nanoseconds };
+
+	gate2(__NR_nanosleep, &time, 0);
+}
+
+/* Maps the ring, aligned to LANE_SIZE, as large as the limits of the process let it be. */
+static long ring_map(void)
+{
+	static const uint32_t counts[] = { LANE_COUNT_MAX, 32, 4 };
+	long at = -ENOMEM;
+
+	ring.fd_posts = pages_map(FD_MARK_COUNT * sizeof(struct fd_posts));
+	if (!ring.fd_posts)
+		return -ENOMEM;
+	for (size_t i = 0; i < sizeof counts / sizeof *counts && at < 0; i++) {
+		ring.lane_count = counts[i];
+		ring.map_size = (counts[i] + 2) * LANE_SIZE;
+		at = gate6(__NR_mmap, 0, (long)ring.map_size, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	}
+	if (at < 0) {
+		gate2(__NR_munmap, ring.fd_posts, FD_MARK_COUNT * sizeof(struct fd_posts));
+		return at;
+	}
+	gate3(__NR_madvise, at, ring.map_size, MADV_DONTDUMP);
+	ring.map = (void *)at;
+	ring.control = (struct wire_control *)(((uintptr_t)at + LANE_SIZE - 1) & ~(LANE_SIZE - 1));
+	ring.control->magic = RING_MAGIC;
+	ring.control->lane_count = ring.lane_count;
+	ring.control->ring_size = (ring.lane_count + 1ul) * LANE_SIZE;
+	ring.control->text_start = (uint64_t)__start_host_text;
+	ring.control->text_end = (uint64_t)__stop_host_text;
+	ring.control->no_uring = (enclave.flags & FLAG_NO_URING) != 0;
+	copy_out(ring.control->name, "scone-helper", 13);
+	return 0;
+}
+
+/* Whether the child `pid` of this process is there; one that has ended is reaped. */
+static bool child_alive(int32_t pid)
+{
+	return gate4(__NR_wait4, pid, 0, WNOHANG | __WCLONE, 0) == 0;
+}
+
+void ring_check_helper(void)
+{
+	if (__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) != RING_ON)
+		return;
+	if (child_alive(ring.helper_pid)) {
+		gate2(__NR_kill, ring.helper_pid, SIGCONT);	/* stopped with its group, while we go on */
+		return;
+	}
+	if (__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) == RING_ON)
+		die("the helper is gone: something killed it");
+}
+
+/* Under ring.mutex. */
+static long helper_make(void)
+{
+	unsigned long all = ~0ul, mask;
+	int32_t helper;
+	long starter;
+
+	if (!ring.map)
+		TRY(ring_map());
+	ring.control->program_pid = (int32_t)gate0(__NR_getpid);
+	put32(&ring.control->helper_pid, 0);
+	put32(&ring.control->draining, 0);
+	for (uint32_t i = 0; i < ring.lanes_used; i++)
+		put32(&ring_lanes[i].wire->twin_state, TWIN_NONE);
+	gate4(__NR_rt_sigprocmask, 2, &all, &mask, 8);
+	starter = gate_clone_helper(CLONE_FILES | CLONE_FS | CLONE_SYSVSEM, helper_start, ring.control,
+				    (uint8_t *)ring.control + STARTER_STACK_TOP);
+	gate4(__NR_rt_sigprocmask, 2, &mask, 0, 8);
+	if (starter < 0)
+		return starter;
+	while (gate4(__NR_wait4, starter, 0, __WCLONE, 0) == -EINTR)
+		;
+	for (int tries = 0; fetch32(&ring.control->helper_pid) == 0 && tries < 100; tries++) {
+		struct kernel_timespec time = { 0, 10000000 };
+
+		gate4(__NR_futex, &ring.control->helper_pid, FUTEX_WAIT, 0, &time);
+	}
+	helper = (int32_t)fetch32(&ring.control->helper_pid);
+	if (helper <= 0 || !child_alive(helper))
+		return -EAGAIN;
+	ring.helper_pid = helper;
+	ring.generation++;
+	__atomic_store_n(&ring.state, RING_ON, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+/* A helper, if there is none: 0, or -errno of the host, or -EBUSY when the ring is held. */
+static long ring_start(void)
+{
+	long result = 0;
+
+	mutex_lock(&ring.mutex);
+	if (ring.state == RING_HELD)
+		result = -EBUSY;
+	else if (ring.state == RING_OFF)
+		result = helper_make();
+	mutex_unlock(&ring.mutex);
+	return result;
+}
+
+long lane_ready(struct lane *lane)
+{
+	long result = ring_start();
+
+	if (result == -EBUSY)
+		return 0;
+	TRY(result);
+	mutex_lock(&ring.mutex);
+	if (ring.state == RING_ON && lane->generation != ring.generation) {
+		put32(&lane->wire->twin_state, TWIN_WANTED);
+		gate3(__NR_tgkill, ring.helper_pid, ring.helper_pid, SIGNAL_CONTROL);
+		if (!ring_wait_word(&lane->wire->twin_state, TWIN_WANTED, 50) ||
+		    fetch32(&lane->wire->twin_state) != TWIN_SERVING)
+			result = -EAGAIN;
+		else
+			lane->generation = ring.generation;
+	}
+	mutex_unlock(&ring.mutex);
+	return result;
+}
+
+static struct lane *lane_take(void)
+{
+	struct lane *lane = NULL;
+
+	mutex_lock(&ring.mutex);
+	for (uint32_t i = 0; i < ring.lane_count && !lane; i++)
+		if (!ring_lanes[i].taken)
+			lane = &ring_lanes[i];
+	if (lane) {
+		lane->taken = 1;
+		lane->index = (uint32_t)(lane - ring_lanes);
+		lane->wire = (struct wire_lane *)((uint8_t *)ring.control + (lane->index + 1) * LANE_SIZE);
+		put32(&lane->wire->cancel, 1);
+		if (lane->index >= ring.lanes_used)
+			ring.lanes_used = lane->index + 1;
+		put32(&ring.control->lanes_used, ring.lanes_used);
+	}
+	mutex_unlock(&ring.mutex);
+	return lane;
+}
+
+bool ring_attach(struct thread *thread)
+{
+	uint32_t state = __atomic_load_n(&ring.state, __ATOMIC_ACQUIRE);
+
+	if (likely(thread->lane && state == RING_ON && thread->lane->generation == ring.generation))
+		return true;
+	if (state == RING_HELD || thread->gate_only)
+		return false;
+	if (ring.refused) {
+		ring.refused--;
+		return false;
+	}
+	if (ring_start() == 0) {
+		if (!thread->lane)
+			thread->lane = lane_take();
+		if (thread->lane && lane_ready(thread->lane) == 0)
+			return true;
+	}
+	ring.refused = ATTACH_REFUSALS;
+	return false;
+}
+
+void ring_thread_exit(struct thread *thread)
+{
+	if (!thread->lane || thread->gate_only)
+		return;
+	lane_kick(thread->lane);
+	thread->lane->data_used = 0;
+	__atomic_store_n(&thread->lane->taken, 0, __ATOMIC_RELEASE);
+	thread->lane = NULL;
+}
+
+int ring_helper_pid(void)
+{
+	return __atomic_load_n(&ring.state, __ATOMIC_ACQUIRE) == RING_ON ? ring.helper_pid : 0;
+}
+
+/* The ring is held: waits until no request is under way and all posts are with the kernel or in the backlog. */
+static void ring_quiesce(void)
+{
+	for (uint32_t i = 0; i < ring.lanes_used; i++) {
+		struct lane *lane = &ring_lanes[i];
+
+		for (unsigned tries = 0; __atomic_load_n(&lane->busy, __ATOMIC_SEQ_CST) != LANE_IDLE; tries++) {
+			lane_cancel(lane);
+			pause_ns(tries < 100 ? 20000 : 1000000);
+		}
+		while (lane_reclaim(lane), lane->post_head != lane->post_tail) {
+			lane_kick(lane);
+			pause_ns(20000);
+			if (!child_alive(ring.helper_pid))
+				die("the helper is gone: something killed it");
+		}
+	}
+}
+
+static bool backlog_left(void)
+{
+	for (uint32_t i = 0; i < ring.lanes_used; i++)
+		for (uint32_t slot = 0; slot < BACKLOG_COUNT; slot++)
+			if (fetch32(&ring_lanes[i].wire->backlog[slot].state) == BACKLOG_BUSY)
+				return true;
+	return false;
+}
+
+static void helper_kill(void)
+{
+	gate2(__NR_kill, ring.helper_pid, SIGKILL);
+	while (gate4(__NR_wait4, ring.helper_pid, 0, __WCLONE, 0) == -EINTR)
+		;
+	ring.helper_pid = 0;
+}
+
+void ring_stop(struct thread *thread)
+{
+	uint32_t before;
+
+	if (thread->gate_only)
+		return;
+	mutex_lock(&ring.mutex);
+	before = __atomic_exchange_n(&ring.state, RING_HELD, __ATOMIC_SEQ_CST);
+	if (before == RING_ON) {
+		ring_quiesce();
+		while (backlog_left() && child_alive(ring.helper_pid))
+			pause_ns(1000000);
+		helper_kill();
+	}
+	mutex_unlock(&ring.mutex);
+}
+
+void ring_resume(void)
+{
+	__atomic_store_n(&ring.state, RING_OFF, __ATOMIC_SEQ_CST);
+	gate3(__NR_futex, &ring.state, FUTEX_WAKE_PRIVATE, 0x7fffffff);
+}
+
+void ring_exit(struct thread *thread)
+{
+	if (thread->gate_only)
+		return;
+	mutex_lock(&ring.mutex);
+	if (__atomic_exchange_n(&ring.state, RING_HELD, __ATOMIC_SEQ_CST) != RING_ON)
+		return;
+	for (uint32_t i = 0; i < ring.lanes_used; i++) {
+		struct lane *lane = &ring_lanes[i];
+
+		for (unsigned tries = 0; tries < 1000; tries++) {
+			lane_reclaim(lane);
+			if (lane->post_head == lane->post_tail || !child_alive(ring.helper_pid))
+				break;
+			lane_kick(lane);
+			pause_ns(20000);
+		}
+	}
+	if (!backlog_left())
+		helper_kill();
+}
+
+void ring_after_fork(struct thread *thread)
+{
+	struct ring_stats stats;
+
+	if (!ring.map) {
+		ring = (struct ring){ 0 };
+		return;
+	}
+	ring_stats(&stats);
+	gate2(__NR_munmap, ring.map, ring.map_size);
+	gate2(__NR_munmap, ring.fd_posts, FD_MARK_COUNT * sizeof(struct fd_posts));
+	memset(ring_lanes, 0, ring.lanes_used * sizeof *ring_lanes);
+	memset(&ring, 0, sizeof ring);
+	thread->lane = NULL;
+}
+
+static void stats_add(struct ring_stats *sum, const struct ring_stats *more)
+{
+	sum->crossings += more->crossings;
+	sum->spun += more->spun;
+	sum->slept += more->slept;
+	sum->posts += more->posts;
+	sum->posts_refused += more->posts_refused;
+	sum->ahead += more->ahead;
+	sum->cancels += more->cancels;
+}
+
+void ring_stats(struct ring_stats *stats)
+{
+	*stats = (struct ring_stats){ .helpers = ring.generation };
+	for (uint32_t i = 0; i < ring.lanes_used; i++)
+		stats_add(stats, &ring_lanes[i].stats);
+}

@@ -1,0 +1,177 @@
+/*
+ * helper.c - the helper process: how it begins, the thread that looks after the others, how it ends.
+ *
+ * Owns: the way from a copy of the program to a process that has nothing but the ring and this code; the control
+ * thread. Must never: outlive the program by more than what was accepted, open a descriptor in the shared table.
+ * Used by: enclave/ring_life.c starts it by gate_clone_helper().
+ *
+ *   program ── fork-like clone ──► starter: unmaps everything, then clones, then exits (the program waits for it)
+ *                                    └── CLONE_VM | CLONE_PARENT ──► helper, the control thread ──► twins
+ *
+ * The starter is there for one reason: the kernel's rseq registration is inherited with the memory's copy and would
+ * kill a process that unmaps it, but not by a child that shares the memory.
+ */
+#include <linux/poll.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include "host.h"
+
+enum {
+	SWEEP_NS       = 1000000,	/* between two looks for posts that nothing else sends */
+	SWEEP_IDLE_MAX = 16,		/* looks without finding one until it stops looking */
+	ALIVE_NS       = 250000000,	/* between two looks for the program, should the signal of its end be lost */
+};
+
+struct timespec64 { int64_t seconds, nanoseconds; };
+
+/* Everything else in the registers comes from the program: vectors too. */
+INLINE void forget_registers(void)
+{
+	uint32_t state[176] __attribute__((aligned(64)));
+	uint32_t a = 1, b, c = 0, d;
+
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	for (int i = 0; i < 176; i++)
+		*(volatile uint32_t *)&state[i] = 0;
+	*(volatile uint32_t *)&state[6] = 0x1f80;		/* MXCSR */
+	*(volatile uint32_t *)&state[0] = 0x37f;		/* FCW */
+	if (c & 1u << 27)
+		__asm__ volatile("xrstor64 %0" : : "m"(state), "a"(~0u), "d"(~0u));
+	else
+		__asm__ volatile("fxrstor64 %0" : : "m"(state));
+}
+
+static HOST void unmap(uint64_t from, uint64_t to)
+{
+	if (to > from)
+		host_syscall(__NR_munmap, (long)from, (long)(to - from), 0, 0, 0, 0);
+}
+
+static HOST void unmap_program(struct wire_control *control)
+{
+	uint64_t ring = (uint64_t)control, ring_end = ring + control->ring_size;
+	uint64_t text = control->text_start & ~4095ul, text_end = (control->text_end + 4095) & ~4095ul;
+	uint64_t top = 0x7ffffffff000ul;
+
+	unmap(0, ring < text ? ring : text);
+	unmap(ring < text ? ring_end : text_end, ring < text ? text : ring);
+	unmap(ring < text ? text_end : ring_end, top);
+	unmap(1ul << 47, (1ul << 56) - 4096);
+}
+
+/* Looks after one lane; whether it found something to do. */
+static HOST bool tend(struct wire_control *control, struct wire_lane *lane)
+{
+	uint32_t word;
+	bool found = false;
+
+	if (load32(&lane->twin_state) == TWIN_WANTED && twin_start(control, lane) < 0) {
+		store32(&lane->twin_state, TWIN_FAILED);
+		futex_wake(&lane->twin_state);
+	}
+	if (load32(&lane->twin_state) != TWIN_SERVING)
+		return false;
+	if (load32(&lane->post_head) != load32(&lane->post_tail)) {
+		found = true;
+		word = load32(&lane->request);
+		if ((word & WORD_ASLEEP) && change32(&lane->request, word, word & ~WORD_ASLEEP))
+			futex_wake(&lane->request);
+	}
+	return found;
+}
+
+static HOST uint32_t lane_total(struct wire_control *control)
+{
+	uint32_t used = load32(&control->lanes_used);
+
+	return used < control->lane_count ? used : control->lane_count;
+}
+
+/* Serves what is in the backlog of all lanes, then waits: for a descriptor to be writable, a signal, the time. */
+static HOST bool wait_and_drain(struct wire_control *control, int64_t wait_ns)
+{
+	struct pollfd polled[64];
+	struct timespec64 wait = { 0, wait_ns };
+	uint64_t open_signals = ~(1ul << (SIGNAL_CONTROL - 1));
+	uint32_t count = 0, lanes = lane_total(control);
+
+	for (uint32_t i = 0; i < lanes; i++) {
+		struct wire_lane *lane = control_lane(control, i);
+
+		for (uint32_t slot = 0; slot < BACKLOG_COUNT; slot++) {
+			if (load32(&lane->backlog[slot].state) != BACKLOG_BUSY || backlog_serve(lane, slot) || count == 64)
+				continue;
+			polled[count].fd = lane->backlog[slot].fd;
+			polled[count].events = POLLOUT;
+			polled[count++].revents = 0;
+		}
+	}
+	host_syscall(__NR_ppoll, (long)polled, count, (long)&wait, (long)&open_signals, 8, 0);
+	return count > 0;
+}
+
+/* The program is gone: what it was told is sent gets sent, then nothing is left. */
+static HOST void drain_and_end(struct wire_control *control)
+{
+	bool waiting;
+
+	store32(&control->draining, 1);
+	do {
+		waiting = false;
+		for (uint32_t i = 0; i < lane_total(control); i++)
+			waiting |= tend(control, control_lane(control, i));
+		waiting |= wait_and_drain(control, waiting ? SWEEP_NS : 0);
+	} while (waiting);
+	host_syscall(__NR_exit_group, 0, 0, 0, 0, 0, 0);
+}
+
+static HOST void control_main(struct wire_control *control)
+{
+	uint32_t idle = 0;
+
+	twin_handlers();
+	host_syscall(__NR_prctl, PR_SET_NAME, (long)control->name, 0, 0, 0, 0);
+	host_syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGNAL_CONTROL, 0, 0, 0, 0);
+	store32((uint32_t *)&control->helper_pid, (uint32_t)host_syscall(__NR_getpid, 0, 0, 0, 0, 0, 0));
+	futex_wake((uint32_t *)&control->helper_pid);
+	for (;;) {
+		bool found = false;
+
+		if (host_syscall(__NR_getppid, 0, 0, 0, 0, 0, 0) != control->program_pid)
+			drain_and_end(control);
+		for (uint32_t i = 0; i < lane_total(control); i++)
+			found |= tend(control, control_lane(control, i));
+		idle = found ? 0 : idle + 1;
+		store32(&control->sweeping, idle < SWEEP_IDLE_MAX);
+		wait_and_drain(control, idle < SWEEP_IDLE_MAX ? SWEEP_NS : ALIVE_NS);
+	}
+}
+
+HOST void helper_start(void *argument)
+{
+	struct wire_control *control = argument;
+	unsigned long flags = CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_PARENT | CLONE_SYSVSEM;
+	register void (*entry)(struct wire_control *) __asm__("r12") = control_main;
+	uint64_t *stack = (uint64_t *)((uint8_t *)control + CONTROL_STACK_TOP);
+	long result;
+
+	unmap_program(control);
+	forget_registers();
+	stack -= 2;
+	*stack = (uint64_t)control;
+	__asm__ volatile("xor %%r10d, %%r10d\n"
+			 "xor %%r8d, %%r8d\n"
+			 "syscall\n"
+			 "test %%rax, %%rax\n"
+			 "jnz 1f\n"
+			 "xor %%ebp, %%ebp\n"
+			 "mov (%%rsp), %%rdi\n"
+			 "call *%%r12\n"
+			 "ud2\n"
+			 "1:"
+			 : "=a"(result)
+			 : "a"(__NR_clone), "D"(flags), "S"(stack), "d"(0), "r"(entry)
+			 : "rcx", "r8", "r10", "r11", "memory");
+	for (;;)
+		host_syscall(__NR_exit, result < 0, 0, 0, 0, 0, 0);
+}

@@ -1,0 +1,177 @@
+/*
+ * post.c - write-behind and read-ahead on the helper's side.
+ *
+ * Owns: post_tail, backlog[], ahead[] of a lane. Must never: block, or let bytes of one descriptor overtake each other.
+ * Used by: twin.c (posts, read-ahead), helper.c (backlog).
+ */
+#include <linux/eventpoll.h>
+#include <linux/poll.h>
+#include "host.h"
+
+enum { MESSAGE_DONTWAIT = 0x40, MESSAGE_NOSIGNAL = 0x4000, WRITE_NOWAIT = 8 };
+
+static HOST long send_now(int32_t fd, uint32_t flags, const uint8_t *bytes, uint32_t size)
+{
+	uint64_t vector[2] = { (uint64_t)bytes, size };
+	long result;
+
+	if (!(flags & POST_WRITE))
+		return host_syscall(__NR_sendto, fd, (long)bytes, size, (long)(flags | MESSAGE_DONTWAIT | MESSAGE_NOSIGNAL),
+				    0, 0);
+	result = host_syscall(__NR_pwritev2, fd, (long)vector, 1, -1, -1, WRITE_NOWAIT);
+	if (result == -EOPNOTSUPP)
+		result = host_syscall(__NR_write, fd, (long)bytes, size, 0, 0, 0);
+	return result;
+}
+
+static HOST void slot_lock(struct wire_backlog *slot)
+{
+	while (swap32(&slot->lock, 1))
+		host_syscall(__NR_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
+INLINE uint8_t *slot_bytes(struct wire_lane *lane, uint32_t index)
+{
+	return (uint8_t *)lane + LANE_BACKLOG + index * BACKLOG_BYTES;
+}
+
+HOST bool backlog_serve(struct wire_lane *lane, uint32_t index)
+{
+	struct wire_backlog *slot = &lane->backlog[index];
+	long result = 0;
+	bool done;
+
+	slot_lock(slot);
+	while (slot->start < slot->end && result >= 0) {
+		result = send_now(slot->fd, slot->flags, slot_bytes(lane, index) + slot->start, slot->end - slot->start);
+		if (result > 0)
+			slot->start += (uint32_t)result;
+	}
+	done = result != -EAGAIN;
+	if (done) {
+		slot->result = result < 0 ? (int32_t)result : 0;
+		store32(&slot->state, BACKLOG_DONE);
+	}
+	store32(&slot->lock, 0);
+	return done;
+}
+
+/* Puts bytes behind what waits for the descriptor, or into a free slot; false when there is no room. */
+static HOST bool backlog_add(struct wire_lane *lane, const struct wire_post *post, const uint8_t *bytes, uint32_t size)
+{
+	struct wire_backlog *slot;
+	uint32_t index, free_index = BACKLOG_COUNT;
+	bool added = false;
+
+	for (index = 0; index < BACKLOG_COUNT; index++) {
+		if (load32(&lane->backlog[index].state) == BACKLOG_BUSY && lane->backlog[index].fd == post->fd)
+			break;
+		if (load32(&lane->backlog[index].state) == BACKLOG_FREE)
+			free_index = index;
+	}
+	if (index == BACKLOG_COUNT && free_index == BACKLOG_COUNT)
+		return false;
+	if (index == BACKLOG_COUNT)
+		index = free_index;
+	slot = &lane->backlog[index];
+	slot_lock(slot);
+	if (slot->state != BACKLOG_BUSY) {
+		slot->start = slot->end = 0;
+		slot->fd = post->fd;
+		slot->flags = post->flags;
+	}
+	if (slot->state != BACKLOG_DONE && size <= BACKLOG_BYTES - slot->end) {
+		copy_bytes(slot_bytes(lane, index) + slot->end, bytes, size);
+		slot->end += size;
+		store32(&slot->state, BACKLOG_BUSY);
+		added = true;
+	}
+	store32(&slot->lock, 0);
+	return added;
+}
+
+static HOST bool backlogged(const struct wire_lane *lane, int32_t fd)
+{
+	for (uint32_t i = 0; i < BACKLOG_COUNT; i++)
+		if (load32(&lane->backlog[i].state) == BACKLOG_BUSY && lane->backlog[i].fd == fd)
+			return true;
+	return false;
+}
+
+/* One post: its result, or POST_PENDING when it has to stay in the queue. */
+static HOST int32_t post_serve(struct wire_control *control, struct wire_lane *lane, struct wire_post *post)
+{
+	const uint8_t *bytes = (uint8_t *)lane + LANE_POST_BYTES + post->start % POST_BYTES;
+	uint32_t sent = 0;
+	long result;
+
+	if (!backlogged(lane, post->fd)) {
+		do {
+			result = send_now(post->fd, post->flags, bytes + sent, post->size - sent);
+			if (result > 0)
+				sent += (uint32_t)result;
+		} while (sent < post->size && (result > 0 || result == -EINTR));
+		if (sent == post->size)
+			return 0;
+		if (result < 0 && result != -EAGAIN)
+			return (int32_t)result;
+	}
+	if (backlog_add(lane, post, bytes + sent, post->size - sent)) {
+		host_syscall(__NR_tgkill, control->helper_pid, control->helper_pid, SIGNAL_CONTROL, 0, 0, 0);
+		return POST_BACKLOG;
+	}
+	post->start += sent;
+	post->size -= sent;
+	return POST_PENDING;
+}
+
+HOST void posts_serve(struct wire_control *control, struct wire_lane *lane)
+{
+	uint32_t head = load32(&lane->post_head), tail = lane->post_tail;
+
+	lane->post_seen = head;
+	for (; tail != head; tail++) {
+		struct wire_post *post = &lane->post[tail % POST_COUNT];
+
+		post->result = post_serve(control, lane, post);
+		if (post->result == POST_PENDING)
+			return;
+		store32(&lane->post_tail, tail + 1);
+	}
+}
+
+static HOST void read_ahead(struct wire_control *control, struct wire_lane *lane, uint32_t event, uint32_t fd)
+{
+	uint64_t free_buffers = lane->ahead_free;
+	uint32_t buffer = (uint32_t)__builtin_ctzl(free_buffers);
+	uint32_t count = lane->ahead_count;
+	long result;
+
+	if (fd >= FD_MARK_COUNT || !control->fd_marks[fd])
+		return;
+	result = host_syscall(__NR_recvfrom, fd, (long)((uint8_t *)lane + LANE_AHEAD + buffer * AHEAD_SIZE), AHEAD_SIZE,
+			      MESSAGE_DONTWAIT, 0, 0);
+	if (result >= 0)
+		lane->ahead_free = free_buffers & (free_buffers - 1);
+	lane->ahead[count] = (struct wire_ahead){ event, buffer, (int32_t)result, 0 };
+	lane->ahead_count = count + 1;
+}
+
+HOST void ahead_serve(struct wire_control *control, struct wire_lane *lane, long count)
+{
+	lane->ahead_count = 0;
+	if (lane->kind == REQUEST_TURN_EPOLL) {
+		const struct epoll_event *events = (const struct epoll_event *)lane->args[1];
+
+		for (uint32_t i = 0; (long)i < count && lane->ahead_count < AHEAD_COUNT && lane->ahead_free; i++)
+			if (events[i].events & EPOLLIN)
+				read_ahead(control, lane, i, (uint32_t)events[i].data);
+	}
+	if (lane->kind == REQUEST_TURN_POLL && count > 0) {
+		const struct pollfd *polled = (const struct pollfd *)lane->args[0];
+
+		for (uint32_t i = 0; i < lane->args[1] && lane->ahead_count < AHEAD_COUNT && lane->ahead_free; i++)
+			if (polled[i].revents & POLLIN)
+				read_ahead(control, lane, i, (uint32_t)polled[i].fd);
+	}
+}

@@ -1,0 +1,185 @@
+/*
+ * ring.h - the memory that a wrapped process and its helper share.
+ *
+ * Owns: the layout, with every offset asserted; docs/ring.md tells how it works. Must never: hold a function, or
+ * anything secret in the clear. Everything here is in the host's hand: the enclave reads each word once.
+ * Used by: the ring files of enclave/, and host/.
+ */
+#ifndef SCONE_WIRE_RING_H
+#define SCONE_WIRE_RING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define RING_MAGIC        0x474e4952u	/* "RING" */
+#define LANE_SIZE         (4ul << 20)	/* also the alignment of the ring: a stack pointer tells its lane */
+#define LANE_COUNT_MAX    256
+#define POST_COUNT        64u		/* a power of two */
+#define POST_BYTES        (128u << 10)	/* a power of two */
+#define BATCH_COUNT_MAX   64u
+#define AHEAD_COUNT       64u		/* read-ahead buffers of a lane: one bit each of a u64 */
+#define AHEAD_SIZE        (16u << 10)
+#define BACKLOG_COUNT     4u
+#define BACKLOG_BYTES     (128u << 10)
+#define FD_MARK_COUNT     65536u
+
+#define SIGNAL_CANCEL     16		/* ends a twin's blocking call */
+#define SIGNAL_CONTROL    30		/* wakes the control thread: new lane, sweep, program gone */
+
+/* Signals of the helper alone. Not real-time ones: those fail when RLIMIT_SIGPENDING is used up. */
+/* A futex word: sequence number times two, plus one while its reader sleeps on it. */
+#define WORD_ASLEEP       1u
+
+/* Result of a call that was cancelled before the kernel saw it (the kernel's ERESTARTSYS). */
+#define RING_NOT_BEGUN    (-512L)
+
+enum request_kind {
+	REQUEST_CALL = 0,	/* wire_lane.nr, args[] */
+	REQUEST_BATCH,		/* wire_lane.batch[0 .. count) */
+	REQUEST_TURN_EPOLL,	/* a call that fills epoll_events at args[1], then read-ahead */
+	REQUEST_TURN_POLL,	/* a call on args[1] pollfds at args[0], then read-ahead */
+	REQUEST_FLUSH,		/* nothing but the posts before it */
+};
+
+enum batch_flags {
+	BATCH_STOP_ON_ERROR = 1u << 0,	/* the entries after a failed one get -ECANCELED */
+};
+
+enum twin_state {
+	TWIN_NONE = 0,
+	TWIN_WANTED,		/* set by the enclave */
+	TWIN_SERVING,		/* set by the helper, and what follows */
+	TWIN_FAILED,		/* no thread to be had */
+};
+
+enum post_result {
+	POST_PENDING = 1,	/* set by the enclave; a result is 0 or -errno, or: */
+	POST_BACKLOG,		/* its rest waits in backlog[] for the descriptor to be writable */
+};
+
+struct wire_batch_entry {
+	int64_t  nr;
+	uint64_t args[6];
+	int64_t  result;
+	uint32_t flags;
+	uint32_t padding;
+};
+_Static_assert(sizeof(struct wire_batch_entry) == 72, "wire");
+
+struct wire_post {
+	int32_t  fd;
+	uint32_t flags;		/* of sendto(2), or POST_WRITE */
+	uint32_t size;		/* bytes */
+	uint32_t padding;
+	uint32_t start;		/* offset of the first byte in post_bytes[], not wrapped */
+	int32_t  result;	/* enum post_result, 0 or -errno */
+	uint64_t padding2;
+};
+_Static_assert(sizeof(struct wire_post) == 32, "wire");
+
+#define POST_WRITE 0x80000000u	/* write(2) instead of sendto(2): a pipe or a file */
+
+struct wire_ahead {
+	uint32_t event;		/* index of the event it was read for */
+	uint32_t buffer;	/* index of the buffer it was read into */
+	int32_t  result;	/* bytes, or -errno */
+	uint32_t padding;
+};
+_Static_assert(sizeof(struct wire_ahead) == 16, "wire");
+
+enum backlog_state {
+	BACKLOG_FREE = 0,	/* set by the enclave once it has read how the last use ended */
+	BACKLOG_BUSY,		/* set by the twin */
+	BACKLOG_DONE,		/* set by the helper: all was sent, or result is an -errno */
+};
+
+struct wire_backlog {
+	uint32_t state;		/* enum backlog_state */
+	uint32_t lock;		/* between twin and control thread: 1 taken */
+	int32_t  fd;
+	uint32_t flags;
+	uint32_t start;		/* first byte not yet sent, in its backlog_bytes[] */
+	uint32_t end;
+	int32_t  result;
+	uint32_t padding;
+};
+_Static_assert(sizeof(struct wire_backlog) == 32, "wire");
+
+/* One thread's lane. The first two cache lines are all that a simple round trip touches. */
+struct wire_lane {
+	/* written by the enclave */
+	uint32_t request;	/* futex word: sequence of the newest request; asleep bit set by the twin */
+	uint8_t  kind;		/* enum request_kind */
+	uint8_t  cpu;		/* where the program's thread runs, plus one; 0: anywhere */
+	uint16_t count;		/* of batch[] */
+	int64_t  nr;
+	uint64_t args[6];
+	/* written by the helper: 64 */
+	uint32_t done;		/* futex word: sequence of the newest completed request; asleep bit set by the enclave */
+	uint32_t ahead_count;
+	int64_t  result;
+	uint64_t padding1[6];
+	/* written by the enclave: 128 */
+	uint32_t post_head;	/* posts ever made */
+	uint32_t cancel;	/* request word (without the asleep bit) that shall not go on; 1: none */
+	uint64_t ahead_free;	/* read-ahead buffers that the twin may fill */
+	uint64_t padding2[6];
+	/* written by the helper: 192 */
+	uint32_t post_tail;	/* posts ever finished or moved to the backlog */
+	uint32_t cancels_seen;	/* signals handled by the twin; futex word */
+	int32_t  twin_tid;
+	uint32_t twin_state;	/* enum twin_state; futex word */
+	uint32_t post_seen;	/* post_head when the twin last looked; between it and post_tail some are stalled */
+	uint32_t padding3[11];
+	/* 256 */
+	struct wire_backlog backlog[BACKLOG_COUNT];
+	struct wire_ahead ahead[AHEAD_COUNT];
+	struct wire_batch_entry batch[BATCH_COUNT_MAX];
+	struct wire_post post[POST_COUNT];
+};
+_Static_assert(offsetof(struct wire_lane, args) == 16, "wire");
+_Static_assert(offsetof(struct wire_lane, done) == 64, "wire");
+_Static_assert(offsetof(struct wire_lane, post_head) == 128, "wire");
+_Static_assert(offsetof(struct wire_lane, post_tail) == 192, "wire");
+_Static_assert(offsetof(struct wire_lane, backlog) == 256, "wire");
+_Static_assert(offsetof(struct wire_lane, ahead) == 384, "wire");
+_Static_assert(offsetof(struct wire_lane, batch) == 1408, "wire");
+_Static_assert(offsetof(struct wire_lane, post) == 6016, "wire");
+_Static_assert(sizeof(struct wire_lane) == 8064, "wire");
+
+/* Areas of a lane, as offsets in it. */
+#define LANE_URING        0x04000u	/* io_uring's memory, 16 KiB */
+#define LANE_STACK        0x08000u	/* the twin's stack, 32 KiB */
+#define LANE_STACK_TOP    0x10000u
+#define LANE_POST_BYTES   0x10000u	/* POST_BYTES */
+#define LANE_BACKLOG      0x30000u	/* BACKLOG_COUNT times BACKLOG_BYTES */
+#define LANE_AHEAD        0xc0000u	/* AHEAD_COUNT times AHEAD_SIZE */
+#define LANE_DATA         0x1c0000u	/* what calls copy in and out */
+#define LANE_DATA_SIZE    (LANE_SIZE - LANE_DATA)
+_Static_assert(LANE_BACKLOG + BACKLOG_COUNT * BACKLOG_BYTES <= LANE_AHEAD, "areas");
+_Static_assert(LANE_AHEAD + AHEAD_COUNT * AHEAD_SIZE <= LANE_DATA, "areas");
+
+/* The first LANE_SIZE bytes of the ring; lane n follows at (n + 1) * LANE_SIZE. */
+struct wire_control {
+	uint32_t magic;
+	uint32_t lane_count;
+	uint64_t ring_size;
+	uint64_t text_start;	/* the helper's code: with the ring, all that it keeps mapped */
+	uint64_t text_end;
+	int32_t  program_pid;
+	int32_t  helper_pid;	/* set by the helper once it serves; futex word */
+	uint32_t sweeping;	/* set by the helper while it looks after posts of itself */
+	uint32_t no_uring;
+	char     name[16];	/* its comm */
+	uint32_t draining;	/* set by the helper when the program is gone */
+	uint32_t lanes_used;	/* lanes 0 .. lanes_used were ever used; set by the enclave */
+	uint8_t  padding[4024];
+	uint8_t  fd_marks[FD_MARK_COUNT];	/* 1: read ahead. Written by the enclave */
+};
+_Static_assert(offsetof(struct wire_control, program_pid) == 32, "wire");
+_Static_assert(offsetof(struct wire_control, fd_marks) == 4096, "wire");
+
+#define CONTROL_STACK_TOP 0x20000u	/* 32 KiB each */
+#define STARTER_STACK_TOP 0x28000u
+
+#endif

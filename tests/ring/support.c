@@ -1,0 +1,74 @@
+/*
+ * support.c - see support.h.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+#undef PAGE_SIZE
+#include "support.h"
+#include "ring_inner.h"
+
+struct enclave enclave;
+
+_Noreturn void check_failed(const char *file, int line, const char *condition)
+{
+	fprintf(stderr, "%s:%d: failed: %s\n", file, line, condition);
+	_exit(1);
+}
+
+_Noreturn void die(const char *reason)
+{
+	fprintf(stderr, "stopped: %s\n", reason);
+	_exit(120);
+}
+
+void mutex_lock(struct mutex *mutex)
+{
+	while (__atomic_exchange_n(&mutex->state, 1, __ATOMIC_ACQUIRE))
+		usleep(10);
+}
+
+void mutex_unlock(struct mutex *mutex)
+{
+	__atomic_store_n(&mutex->state, 0, __ATOMIC_RELEASE);
+}
+
+void *pages_map(size_t size)
+{
+	long address = gate6(__NR_mmap, 0, (long)size, 3, 0x22, -1, 0);
+
+	return address < 0 ? NULL : (void *)address;
+}
+
+struct thread *test_thread(void)
+{
+	struct thread *thread = calloc(1, sizeof *thread);
+
+	thread->self = thread;
+	syscall(SYS_arch_prctl, 0x1001 /* ARCH_SET_GS */, thread);
+	return thread;
+}
+
+static void on_signal(int number, siginfo_t *info, void *context_of_signal)
+{
+	ucontext_t *context = context_of_signal;
+	greg_t *rip = &context->uc_mcontext.gregs[REG_RIP];
+
+	(void)number;
+	(void)info;
+	thread_self()->signal_pending = 1;
+	if (*rip >= (greg_t)gate_call_check && *rip <= (greg_t)gate_call_insn)
+		*rip = (greg_t)gate_call_abort;
+}
+
+void signals_open(void)
+{
+	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
+
+	sigaction(SIGUSR1, &action, NULL);
+}
