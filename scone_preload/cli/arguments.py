@@ -8,11 +8,20 @@ from scone_preload.options import EXIT_COST_MAX, MODES, Options
 
 # name, value ("" none, "X" required, "[=X]" optional), words that complete it, help
 OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
-    ("--syscalls", "MODE", tuple(MODES), "how calls leave: async (by a ring, executed by a helper process; the"
-     " default) or sync (by the program's own thread)"),
+    (
+        "--syscalls",
+        "MODE",
+        tuple(MODES),
+        "how calls leave: async (by a ring, executed by a helper process; the"
+        " default) or sync (by the program's own thread)",
+    ),
     ("--exit-cost", "CYCLES", (), "make every sync exit burn this many CPU cycles, to model an enclave exit"),
-    ("--stats", "[=FILE]", (), "at the end, say what crossed the boundary: as a table on standard error, or as JSON"
-     " in FILE"),
+    (
+        "--stats",
+        "[=FILE]",
+        (),
+        "at the end, say what crossed the boundary: as a table on standard error, or as JSON in FILE",
+    ),
     ("--trace", "[=FILE]", (), "print every syscall, like strace, on standard error or in FILE"),
     ("--trace-failing", "", (), "print only the syscalls that fail; implies --trace"),
     ("--no-io-uring", "", (), "let the helper work with threads instead of io_uring"),

@@ -154,9 +154,10 @@ def _be_host(options: Options, control: socket, program_fd: int, trace_fd: int) 
         from scone_preload.runtime.host import run_host  # lazy: only the host needs it, off the start's path
 
         status = run_host(options, control.detach(), program_fd, trace_fd)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
     finally:
+        kind, error, trace = sys.exc_info()
+        if kind and error:
+            sys.excepthook(kind, error, trace)
         os._exit(status)
 
 

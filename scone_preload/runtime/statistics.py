@@ -46,18 +46,25 @@ def as_table(totals: Totals, events: Mapping[str, int], *, complete: bool, names
     """Return the report for people; `complete` is False when the first process could not send its own counts."""
     calls = sum(totals.counters["calls"])
     lines = [f"{'syscalls':<18} {calls:>12}"]
-    for title, counter, parts in (("by door", "calls_by_door", wire.DOORS), ("by route", "calls_by_route", wire.ROUTES),
-                                  ("by exit", "calls_by_exit", wire.EXITS)):
+    for title, counter, parts in (
+        ("by door", "calls_by_door", wire.DOORS),
+        ("by route", "calls_by_route", wire.ROUTES),
+        ("by exit", "calls_by_exit", wire.EXITS),
+    ):
         shares = zip(parts, totals.counters[counter], strict=True)
         lines.append(f"  {title:<16} " + "  ".join(f"{part} {count}" for part, count in shares))
     most = ", ".join(f"{name} {count}" for name, count in used_calls(totals, names)[:MOST_USED])
     lines.append(f"  {'most used':<16} {most or '-'}")
     lines += [f"{label:<18} {totals.one(counter):>12}  {note}" for label, counter, note in ROWS]
     lines.append(f"{'crossings':<18} {totals.one('crossings'):>12}  waited for; {per_turn(totals)}")
-    lines.append(f"{'ring waits':<18} {totals.one('ring_spun') + totals.one('ring_slept'):>12}  "
-                 f"spun {totals.one('ring_spun')}, slept {totals.one('ring_slept')}")
-    lines.append(f"{'ring ahead':<18} {totals.one('ring_writes_behind') + totals.one('ring_reads_ahead'):>12}  "
-                 f"writes behind {totals.one('ring_writes_behind')}, reads ahead {totals.one('ring_reads_ahead')}")
+    lines.append(
+        f"{'ring waits':<18} {totals.one('ring_spun') + totals.one('ring_slept'):>12}  "
+        f"spun {totals.one('ring_spun')}, slept {totals.one('ring_slept')}"
+    )
+    lines.append(
+        f"{'ring ahead':<18} {totals.one('ring_writes_behind') + totals.one('ring_reads_ahead'):>12}  "
+        f"writes behind {totals.one('ring_writes_behind')}, reads ahead {totals.one('ring_reads_ahead')}"
+    )
     lines += [f"{'event ' + kind:<18} {count:>12}" for kind, count in sorted(events.items())]
     if not complete:
         lines.append("the first process ended without reporting (killed?): its own counts are missing")

@@ -28,6 +28,7 @@ ROUTES = ("deny", "inside", "runtime", "host")
 EXITS = ("gate", "ring")
 
 # name -> its fields with their struct codes. All are packed as written: control.h leaves no implicit padding.
+# fmt: off
 LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "ctl_header": (("magic", "I"), ("type", "H"), ("flags", "H"), ("size", "I"), ("pid", "i"), ("tid", "i"),
                    ("reserved", "I")),
@@ -47,6 +48,7 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
                    ("ring_reads_ahead", "Q"), ("signals_deferred", "Q"), ("processes", "Q"), ("threads", "Q"),
                    ("execs", "Q"), ("calls", "512I")),
 }
+# fmt: on
 
 
 def layout(name: str) -> struct.Struct:
@@ -209,8 +211,17 @@ def _parse_trace(header: Header, packet: bytes) -> Trace:
     if nr >= CALL_COUNT or door >= len(DOORS) or route >= len(ROUTES) or exit_ >= len(EXITS) or reserved:
         raise _bad("TRACE fields")
     strings = _trace_strings(packet, count)
-    return Trace(header=header, nr=nr, door=door, route=route, exit=exit_, args=tuple(args), result=result, ns=ns,
-                 strings=strings)
+    return Trace(
+        header=header,
+        nr=nr,
+        door=door,
+        route=route,
+        exit=exit_,
+        args=tuple(args),
+        result=result,
+        ns=ns,
+        strings=strings,
+    )
 
 
 def _trace_strings(packet: bytes, count: int) -> tuple[TraceString, ...]:
@@ -238,8 +249,14 @@ def _parse_event(header: Header, packet: bytes) -> Event:
     return Event(header=header, kind=EVENT_KINDS[kind], nr=nr, text=text)
 
 
-_PARSERS: dict[int, Callable[[Header, bytes], Message]] = {HELLO: _parse_hello, EXEC: _parse_exec, SITES: _parse_sites, STATS: _parse_stats, TRACE: _parse_trace,
-            EVENT: _parse_event}
+_PARSERS: dict[int, Callable[[Header, bytes], Message]] = {
+    HELLO: _parse_hello,
+    EXEC: _parse_exec,
+    SITES: _parse_sites,
+    STATS: _parse_stats,
+    TRACE: _parse_trace,
+    EVENT: _parse_event,
+}
 
 
 def build_exec_answer(*, error: int, shim: bytes = b"", message: bytes = b"") -> bytes:
