@@ -1,6 +1,7 @@
 """calls.gen.c and calls.gen.h: the spec as the tables that the enclave's marshaller and checker interpret."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from scone_preload.codegen import checks_c
 from scone_preload.codegen.text import columns, head, quoted
@@ -74,7 +75,7 @@ def _call_table(spec: Spec) -> str:
 
 def _gaps(present: Sequence[int]) -> Iterator[str]:
     edges = [-1, *present, CALL_COUNT]
-    for before, after in zip(edges, edges[1:], strict=False):
+    for before, after in pairwise(edges):
         if after - before > 1:
             row = f".handler = sys_pass, .route = ROUTE_DENY, .deny_errno = {ENOSYS}"
             yield f"\t[{before + 1} ... {after - 1}] = {{ {row} }},\t/* no syscall */\n"

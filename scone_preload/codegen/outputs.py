@@ -1,6 +1,6 @@
-"""The outputs of the spec, each a pure function of it; `generated()` is those that are C, by file name."""
+"""What `python -m scone_preload.codegen` writes, as text."""
 
-from scone_preload.codegen import calls_c
+from scone_preload.codegen import calls_c, docs_table, hostile
 from scone_preload.spec import load
 
 
@@ -10,4 +10,11 @@ def generated() -> dict[str, str]:
     return {
         "calls.gen.h": calls_c.emit_header(spec),
         "calls.gen.c": calls_c.emit(spec),
+        "hostile.gen.h": hostile.emit_header(),
+        "hostile.gen.c": hostile.emit(spec),
     }
+
+
+def documentation() -> str:
+    """docs/syscalls.md; raises SpecError."""
+    return docs_table.emit(load())

@@ -147,9 +147,7 @@ def _arg(param: Param, row: Row, spec: Spec) -> Arg:
     return arg_of(param, row.params, spec.structs, spec.flag_names)
 
 
-def errnos_for(
-    meaning: Meaning, numbers: Mapping[str, int], sets: Mapping[str, frozenset[int]]
-) -> frozenset[int]:
+def errnos_for(meaning: Meaning, numbers: Mapping[str, int], sets: Mapping[str, frozenset[int]]) -> frozenset[int]:
     """What a row may fail with: a denied one only with its own errno; raises BadType."""
     if meaning.route is Route.DENY:
         return union((meaning.deny_errno,), numbers, sets)

@@ -136,15 +136,7 @@ class Arg:
         return self.struct if fills else None
 
 
-FILLED_BY_HOST = frozenset(
-    {
-        ArgKind.OUT,
-        ArgKind.INOUT,
-        ArgKind.OUT_STRUCT,
-        ArgKind.INOUT_STRUCT,
-        ArgKind.OUT_SOCKADDR,
-    }
-)
+FILLED_BY_HOST = frozenset({ArgKind.OUT, ArgKind.INOUT, ArgKind.OUT_STRUCT, ArgKind.INOUT_STRUCT})
 
 # Kinds whose reply is judged even without a struct check: lengths that the host returns, sets it may only shrink.
 JUDGED = frozenset(

@@ -156,7 +156,7 @@ class statfs:
     f_files: u64
     f_ffree: u64
     f_fsid: u64
-    f_namelen: i64[0, 65535]
+    f_namelen: i64[0, 0x7fffffff]
     f_frsize: i64[0, 0x7fffffff]
     f_flags: i64
     spare: opaque(32)
@@ -218,9 +218,6 @@ class pollfd:
 class epoll_event:
     events: bits(u32, 0x3fff)
     data: u64
-
-class sockaddr:
-    sa_family: u16[0, 255]
 
 class linger:
     l_onoff: i32

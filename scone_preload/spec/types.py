@@ -20,6 +20,7 @@ STYLES = {
     "uint": "u32",
     "long": "i64",
     "ulong": "u64",
+    "word": "hex",
     "size": "u64",
     "off": "i64",
     "mode": "octal",
@@ -97,7 +98,7 @@ def arg_of(param: Param, params: Sequence[Param], structs: Mapping[str, Struct],
     if word in BUFFERS:
         return _buffer(param, params, structs)
     if word in COUNTED:
-        return _counted(param, params, structs)
+        return _counted(param, params)
     raise BadType(f"unknown type {param.source}")
 
 
@@ -134,12 +135,11 @@ def _buffer(param: Param, params: Sequence[Param], structs: Mapping[str, Struct]
     return Arg(name=param.name, kind=counted, source=param.source, size_arg=index, size=struct.size, struct=struct)
 
 
-def _counted(param: Param, params: Sequence[Param], structs: Mapping[str, Struct]) -> Arg:
+def _counted(param: Param, params: Sequence[Param]) -> Arg:
     kind = COUNTED[param.type.name]
     index = _index(_one_word(param), params)
-    struct = structs.get("sockaddr") if kind is ArgKind.OUT_SOCKADDR else None
     size = {ArgKind.OUT_SOCKADDR: 128, ArgKind.IN_SOCKADDR: 128, ArgKind.FDSET: 8}.get(kind, 1)
-    return Arg(name=param.name, kind=kind, source=param.source, size_arg=index, size=size, struct=struct)
+    return Arg(name=param.name, kind=kind, source=param.source, size_arg=index, size=size)
 
 
 def _is_param(name: str, params: Sequence[Param]) -> bool:
