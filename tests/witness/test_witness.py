@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.witness.witness import Testimony, Witness
+from tests.witness.witness import Seen, Witness
 
 GATE = 0x7F0000001000
 IN_GATE = f"[{GATE + 0x20:016x}]"
@@ -15,7 +15,7 @@ STARTED = (
 )
 
 
-def testimony(*lines: str) -> Testimony:
+def testimony(*lines: str) -> Seen:
     return Witness([*STARTED, *lines]).finish()
 
 

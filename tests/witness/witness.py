@@ -26,8 +26,8 @@ from elftools.elf.sections import SymbolTableSection
 # What the loader (and the shim's constructor) may do before the doors are closed: map files, nothing that sends data.
 LOADER_CALLS = frozenset((
     "execve", "execveat", "brk", "mmap", "munmap", "mprotect", "openat", "read", "pread64", "fstat", "newfstatat",
-    "close", "access", "arch_prctl", "set_tid_address", "set_robust_list", "rseq", "prlimit64", "getrandom", "readlink", "uname",
-    "getcwd", "futex",
+    "close", "access", "arch_prctl", "set_tid_address", "set_robust_list", "rseq", "prlimit64", "getrandom", "readlink",
+    "uname", "getcwd", "futex",
 ))  # fmt: skip
 _LINE = re.compile(r"^(\d+) +\[([0-9a-f]+|\?+)\] (.*)$")
 _CALL = re.compile(r"^(\w+)\(")
@@ -52,7 +52,7 @@ class Image:
 
 
 @dataclass(slots=True)
-class Testimony:
+class Seen:
     """What the witness saw: counts by origin, and the calls that came from nowhere allowed."""
 
     by_origin: Counter[str] = field(default_factory=Counter)
@@ -76,9 +76,9 @@ class Witness:
         self.images: dict[int, Image] = {}
         self.unfinished: dict[int, str] = {}
         self.kinds: dict[int, str] = {}
-        self.seen = Testimony()
+        self.seen = Seen()
 
-    def finish(self) -> Testimony:
+    def finish(self) -> Seen:
         """Reads everything and judges what never became wrapped."""
         for line in self.lines:
             match = _LINE.match(line)
@@ -222,7 +222,7 @@ def strace_command(trace: Path, command: Sequence[str]) -> list[str]:
     return ["strace", "-f", "-i", "-qq", "-s", "16", "-e", "raw=prctl", "-e", "signal=all", "-o", str(trace), *command]
 
 
-def read(trace: Path) -> Testimony:
+def read(trace: Path) -> Seen:
     """The testimony of a trace that strace_command() wrote."""
     return Witness(trace.read_text(errors="replace").splitlines()).finish()
 
