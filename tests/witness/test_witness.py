@@ -15,19 +15,19 @@ STARTED = (
 )
 
 
-def testimony(*lines: str) -> Seen:
+def seen_of(*lines: str) -> Seen:
     return Witness([*STARTED, *lines]).finish()
 
 
 def test_calls_from_the_gate_are_in_order() -> None:
-    seen = testimony(f'10 {IN_GATE} write(1, "x", 1) = 1', f"10 {IN_GATE} exit_group(0) = ?")
+    seen = seen_of(f'10 {IN_GATE} write(1, "x", 1) = 1', f"10 {IN_GATE} exit_group(0) = ?")
     assert seen.violations == []
     assert seen.by_origin["gate"] == 3
     assert seen.wrapped_images == ["/bin/prog"]
 
 
 def test_a_call_from_elsewhere_is_a_violation() -> None:
-    seen = testimony(f'10 {OUTSIDE} write(1, "x", 1) = 1')
+    seen = seen_of(f'10 {OUTSIDE} write(1, "x", 1) = 1')
     assert len(seen.violations) == 1
     assert "write" in seen.violations[0]
 
@@ -38,7 +38,7 @@ def test_a_call_that_sends_data_before_the_doors_are_closed_is_a_violation() -> 
 
 
 def test_a_thread_and_a_forked_child_are_bound_as_their_parent_is() -> None:
-    seen = testimony(
+    seen = seen_of(
         f"10 {IN_GATE} clone3({{flags=CLONE_VM|CLONE_THREAD}}, 88 <unfinished ...>",
         f"11 {OUTSIDE} getpid() = 10",
         f"10 {IN_GATE} <... clone3 resumed>) = 11",
@@ -49,7 +49,7 @@ def test_a_thread_and_a_forked_child_are_bound_as_their_parent_is() -> None:
 
 
 def test_an_exec_of_a_wrapped_image_that_is_never_wrapped_is_a_violation() -> None:
-    seen = testimony(
+    seen = seen_of(
         f'10 {IN_GATE} execve("/bin/other", ["other"], 0x7ffd /* 0 vars */) = 0',
         f'10 {OUTSIDE} write(1, "x", 1) = 1',
     )
@@ -58,7 +58,7 @@ def test_an_exec_of_a_wrapped_image_that_is_never_wrapped_is_a_violation() -> No
 
 
 def test_an_exec_that_fails_changes_nothing() -> None:
-    seen = testimony(
+    seen = seen_of(
         f'10 {IN_GATE} execve("/bin/other", ["other"], 0x7ffd /* 0 vars */) = -1 ENOENT (No such file or directory)',
         f'10 {IN_GATE} write(1, "x", 1) = 1',
     )
@@ -67,7 +67,7 @@ def test_an_exec_that_fails_changes_nothing() -> None:
 
 
 def test_an_exec_by_a_thread_replaces_the_whole_image() -> None:
-    seen = testimony(
+    seen = seen_of(
         f"10 {IN_GATE} clone3({{flags=CLONE_VM|CLONE_THREAD}}, 88) = 11",
         f'11 {IN_GATE} execve("/bin/other", ["other"], 0x7ffd /* 0 vars */ <pid changed to 10 ...>',
         "10 [????????????????] +++ superseded by execve in pid 11 +++",
@@ -79,6 +79,6 @@ def test_an_exec_by_a_thread_replaces_the_whole_image() -> None:
 
 
 def test_traps_are_counted() -> None:
-    seen = testimony(f"10 {OUTSIDE} --- SIGSYS {{si_signo=SIGSYS, si_code=SYS_USER_DISPATCH, si_call_addr=0x1}} ---")
+    seen = seen_of(f"10 {OUTSIDE} --- SIGSYS {{si_signo=SIGSYS, si_code=SYS_USER_DISPATCH, si_call_addr=0x1}} ---")
     assert seen.traps == 1
     assert seen.violations == []

@@ -32,6 +32,7 @@ LOADER_CALLS = frozenset((
 _LINE = re.compile(r"^(\d+) +\[([0-9a-f]+|\?+)\] (.*)$")
 _CALL = re.compile(r"^(\w+)\(")
 _RESUMED = re.compile(r"^<\.\.\. (\w+) resumed>")
+_SUPERSEDED = re.compile(r"^\+\+\+ superseded by execve in pid (\d+)")
 _DISPATCH_ON = re.compile(r"^prctl\(0x3b, 0x1, (0x[0-9a-f]+), (0x[0-9a-f]+), ")
 _RESULT = re.compile(r"= (\d+)(?: <[\d.]+>)?$")
 _LIBRARY = re.compile(r'^openat\(AT_FDCWD, "([^"]+\.so[^"]*)".*\) = \d+')
@@ -93,6 +94,10 @@ class Witness:
         if what.startswith("--- SIGSYS") and "SYS_USER_DISPATCH" in what:
             self.seen.traps += 1
             return
+        superseded = _SUPERSEDED.match(what)
+        if superseded is not None:
+            self.unfinished[pid] = self.unfinished.pop(int(superseded[1]), "")
+            return
         call, resumed = _CALL.match(what), _RESUMED.match(what)
         if call is not None:
             self._call(pid, address, call[1], what)
@@ -102,7 +107,7 @@ class Witness:
             return
         if what.endswith("<unfinished ...>") or "<pid changed to" in what:
             self.unfinished[pid] = what
-        elif (what.startswith("execve") or (resumed is not None and resumed[1].startswith("execve"))) and _ok(what):
+        elif what.startswith("execve") and _ok(what):
             self._new_image(pid, what)
 
     def _call(self, pid: int, address: int, name: str, what: str) -> None:
