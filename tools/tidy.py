@@ -33,7 +33,7 @@ LEVELS = (
 )
 SANS_IO = ("spec/", "codegen/", "policy/", "volume/format", "runtime/wire.py", "runtime/statistics.py",
            "runtime/events.py", "runtime/tracing.py")  # fmt: skip
-SYSTEM_MODULES = {"os", "socket", "subprocess", "shutil", "tempfile", "select", "selectors", "ctypes", "fcntl"}
+SYSTEM_MODULES = {"socket", "subprocess", "shutil", "tempfile", "select", "selectors", "ctypes", "fcntl"}
 FREESTANDING = re.compile(  # elf.h and link.h: types only
     r"std(int|bool|def|arg|atomic|noreturn)\.h|(limits|elf|link)\.h|(x86|immintrin|cpuid)\w*\.h|(asm|linux)/"
 )
@@ -248,8 +248,9 @@ def py_sans_io(path: str, text: str) -> Iterator[Problem]:
         if name in SYSTEM_MODULES:
             yield Problem(path, line, "sans-io", f"takes and returns bytes: no {name} here")
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open":
-            yield Problem(path, node.lineno, "sans-io", "takes and returns bytes: opens no file")
+        used = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Call) else ""
+        if used.startswith("open(") or re.fullmatch(r"os\.(?!strerror|fsencode|fsdecode)\w+", used):
+            yield Problem(path, getattr(node, "lineno", 1), "sans-io", f"takes and returns bytes: no {used} here")
 
 
 def imported(node: ast.AST) -> list[str]:
