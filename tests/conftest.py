@@ -9,14 +9,15 @@ COMMANDS = ROOT / ".venv" / "bin"
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    missing = [path for path in (COMMANDS / "scone-wrap", ROOT / "build" / "libscone-shim.so") if not path.exists()]
-    if missing:
-        pytest.exit(f"set-up has not run ({missing[0].relative_to(ROOT)} is missing): run tools/setup", returncode=3)
+    if not (COMMANDS / "scone-wrap").exists():
+        pytest.exit("set-up has not run (.venv/bin/scone-wrap is missing): run tools/setup", returncode=3)
 
 
 @pytest.fixture(scope="session")
 def scone_wrap() -> Path:
-    """The installed command."""
+    """The installed command, with libshim built."""
+    if not (ROOT / "build" / "libscone-shim.so").exists():
+        pytest.fail("set-up has not run (build/libscone-shim.so is missing): run tools/setup")
     return COMMANDS / "scone-wrap"
 
 
