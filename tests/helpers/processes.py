@@ -50,7 +50,9 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        **credentials(user),
+        user=user,
+        group=group_of(user),
+        extra_groups=None if user is None else [],
     )
     try:
         out, err = process.communicate(stdin, timeout)
@@ -63,9 +65,9 @@ def run(
     return Outcome(process.returncode, out, err)
 
 
-def credentials(user: str | None) -> dict[str, str | list[str]]:
-    """The Popen arguments that make a program run as `user`, who has no other group; None: as this process."""
-    return {} if user is None else {"user": user, "group": "nogroup" if user == "nobody" else user, "extra_groups": []}
+def group_of(user: str | None) -> str | None:
+    """The group that a program started as `user` gets; it has no other."""
+    return "nogroup" if user == "nobody" else user
 
 
 def become_subreaper() -> None:

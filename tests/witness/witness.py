@@ -105,7 +105,7 @@ class Witness:
             what = self.unfinished.pop(pid, "") + what
         else:
             return
-        if what.endswith("<unfinished ...>") or "<pid changed to" in what:
+        if what.endswith(" ...>"):
             self.unfinished[pid] = what
         elif what.startswith("execve") and _ok(what):
             self._new_image(pid, what)
