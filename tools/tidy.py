@@ -346,9 +346,9 @@ def apply_allowances(problems: Iterable[Problem], allowances: str) -> list[Probl
     entries: dict[tuple[str, str], int] = {}
     for number, line in enumerate(allowances.splitlines(), 1):
         if line and not line.startswith("#"):
-            path, rule, *reason = line.split(": ", 2)
-            entries[path, rule] = number
-            if not reason or not reason[0].strip():
+            path, rule, reason = (line + ": : ").split(": ", 3)[:3]
+            entries[path, rule.rstrip(":")] = number
+            if not reason.strip():
                 left.append(Problem(ALLOW, number, "no-reason", "write `path: rule: reason`"))
     used = {(problem.path, problem.rule) for problem in left}
     left = [problem for problem in left if (problem.path, problem.rule) not in entries]
