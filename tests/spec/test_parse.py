@@ -29,7 +29,8 @@ def test_what_is_no_row_is_refused_with_its_line(text: str) -> None:
 
 
 def test_a_row_has_the_decorators_of_its_class_before_its_own() -> None:
-    (block,) = parse("a.pyi", '@host\nclass A:\n    # Why.\n    @errno(B)\n    def f(a: out[b, c], b: int) -> zero: ...\n')
+    text = "@host\nclass A:\n    # Why.\n    @errno(B)\n    def f(a: out[b, c], b: int) -> zero: ...\n"
+    (block,) = parse("a.pyi", text)
     (row,) = block.rows
     assert [mark.name for mark in row.marks] == ["host", "errno"]
     assert row.note == "Why."

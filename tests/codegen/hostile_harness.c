@@ -1,0 +1,151 @@
+/*
+ * hostile_harness.c - tells every generated lie to the enclave's real check.c, and every truth as well.
+ *
+ * Owns: stand-ins for what check.c uses of the enclave. Must never: judge a reply itself. Built and run by
+ * test_hostile.py, with AddressSanitizer and UndefinedBehaviorSanitizer.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <asm/prctl.h>
+#include "check.h"
+#include "control.h"
+#include "hostile.gen.h"
+
+enum { BOUND = 100 };
+
+static struct thread this_thread;
+static char bytes[BOUND];
+static struct iovec vectors[2] = { { bytes, BOUND / 2 }, { bytes, BOUND / 2 } };
+static struct msghdr message = { .msg_iov = vectors, .msg_iovlen = 2 };
+static unsigned long failures;
+
+long copy_guarded(void *to, const void *from, size_t size)
+{
+	__builtin_memcpy(to, from, size);
+	return 0;
+}
+
+void control_event(uint32_t kind, uint32_t nr, const char *text)
+{
+	(void)kind, (void)nr, (void)text;
+}
+
+void text_add(struct text *text, const char *string)
+{
+	(void)text, (void)string;
+}
+
+void text_add_number(struct text *text, long number)
+{
+	(void)text, (void)number;
+}
+
+/* Arguments for which a bounded result may be at most BOUND. */
+static void fill_arguments(const struct call_shape *shape, uint64_t *arg)
+{
+	const struct arg_shape *bound = &shape->arg[shape->result_arg];
+
+	for (int i = 0; i < 6; i++)
+		arg[i] = 0;
+	if (shape->result == RESULT_AT_MOST || shape->result == RESULT_COUNT)
+		arg[shape->result_arg] = BOUND;
+	if (shape->result != RESULT_AT_MOST_SUM)
+		return;
+	arg[shape->result_arg] = (uint64_t)(uintptr_t)&message;
+	if (bound->kind == ARG_IOVEC_IN || bound->kind == ARG_IOVEC_OUT) {
+		arg[shape->result_arg] = (uint64_t)(uintptr_t)vectors;
+		arg[bound->size_arg] = 2;
+	}
+}
+
+/*
+ * Whether the program gets the result. It never gets -GATE_RESTART: the dispatcher makes the call again, so a host that
+ * forges it wins nothing but time.
+ */
+static int is_taken(uint32_t nr, const struct call_shape *shape, long result)
+{
+	uint64_t arg[6], before = this_thread.stats.refused_replies;
+	long given;
+
+	fill_arguments(shape, arg);
+	given = check_result(nr, shape, arg, result);
+	if (this_thread.stats.refused_replies != before || given == -GATE_RESTART)
+		return 0;
+	if (given != result)
+		exit(2);	/* neither refused nor handed on */
+	return 1;
+}
+
+static void fail(const char *what, const char *call, const char *field, long value)
+{
+	failures++;
+	printf("%s: %s %s %ld\n", what, call, field ? field : "", value);
+}
+
+static void tell_result(const struct hostile_reply *lie)
+{
+	struct call_shape command = { .name = lie->call };
+	const struct call_shape *shape = lie->table ? &command : &call_shapes[lie->nr];
+	long result = lie->kind == HOSTILE_BOUND ? BOUND + lie->value : lie->value;
+
+	if (lie->table)
+		command.result = sub_find(lie->table, lie->nr)->result;
+	if (is_taken(lie->table ? __NR_ioctl : (uint32_t)lie->nr, shape, result))
+		fail("believed", lie->call, lie->field, result);
+}
+
+static void tell_field(const struct hostile_reply *lie)
+{
+	struct arg_shape shape = { .kind = ARG_OUT_STRUCT, .size = lie->base_size, .check = lie->check };
+	uint8_t *reply = malloc(lie->base_size);	/* exactly: ASan sees a check that reads past it */
+
+	__builtin_memcpy(reply, lie->base, lie->base_size);
+	if (check_struct(0, &shape, reply, 1) < 0)
+		fail("refused a believable struct", lie->call, lie->field, 0);
+	if (lie->kind == HOSTILE_TEXT)
+		__builtin_memset(reply + lie->offset, (int)lie->value, lie->size);
+	else
+		__builtin_memcpy(reply + lie->offset, &lie->value, lie->size);
+	if (check_struct(0, &shape, reply, 1) == 0)
+		fail("believed", lie->call, lie->field, lie->value);
+	free(reply);
+}
+
+static void tell_truths(uint32_t nr)
+{
+	const struct call_shape *shape = &call_shapes[nr];
+	int is_bounded = shape->result == RESULT_AT_MOST || shape->result == RESULT_AT_MOST_SUM ||
+		shape->result == RESULT_COUNT;
+
+	if (shape->result != RESULT_NEVER && !is_taken(nr, shape, 0))
+		fail("refused the result", shape->name, NULL, 0);
+	if (is_bounded && !is_taken(nr, shape, BOUND))
+		fail("refused the result", shape->name, NULL, BOUND);
+	for (long error = 1; error < 192; error++)
+		if (shape->errnos[error / 64] & 1UL << error % 64 && !is_taken(nr, shape, -error))
+			fail("refused the error", shape->name, NULL, error);
+}
+
+int main(void)
+{
+	this_thread.self = &this_thread;
+	if (syscall(SYS_arch_prctl, ARCH_SET_GS, &this_thread))
+		return 3;
+	for (size_t i = 0; i < hostile_reply_count; i++) {
+		const struct hostile_reply *lie = &hostile_replies[i];
+
+		if (lie->kind == HOSTILE_FIELD || lie->kind == HOSTILE_TEXT)
+			tell_field(lie);
+		else
+			tell_result(lie);
+	}
+	for (uint32_t nr = 0; nr < CALL_COUNT; nr++)
+		if (call_shapes[nr].name && call_shapes[nr].route == ROUTE_HOST)
+			tell_truths(nr);
+	printf("%zu lies told, %lu wrong\n", hostile_reply_count, failures);
+	return failures != 0;
+}

@@ -1,0 +1,77 @@
+"""The generated tables compile as strictly as the enclave does, and say what the spec says."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from scone_preload.codegen import calls_c
+from scone_preload.spec import load, load_from
+from scone_preload.spec.model import ResultKind
+from tests.codegen.build import STRICT, compile_c, write_generated
+from tests.spec.samples import BASE
+
+SPEC = load()
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O2"])
+@pytest.mark.parametrize("name", ["calls", "hostile"])
+def test_generated_c_compiles_without_a_warning(name: str, level: str, tmp_path: Path) -> None:
+    write_generated(tmp_path)
+    compile_c(*STRICT, level, "-c", tmp_path / f"{name}.gen.c", "-o", tmp_path / "out.o")
+
+
+def test_the_tables_need_nothing_but_handlers(tmp_path: Path) -> None:
+    write_generated(tmp_path)
+    compile_c(*STRICT, "-O2", "-c", tmp_path / "calls.gen.c", "-o", tmp_path / "calls.o")
+    listing = subprocess.run(["nm", "-u", tmp_path / "calls.o"], capture_output=True, text=True, check=True).stdout
+    undefined = set(re.findall(r"U (\w+)", listing))
+    handled = {f"sys_{call.name}" for call in SPEC.calls if call.handler}
+    assert undefined == handled | {"sys_pass"}
+
+
+PROBE = Path(__file__).parent / "probe.c"
+
+
+@pytest.fixture(name="probed")
+def run_probe(tmp_path: Path) -> list[str]:
+    write_generated(tmp_path)
+    sources = [PROBE, tmp_path / "calls.gen.c", tmp_path / "stubs.c"]
+    compile_c("-std=gnu11", f"-I{tmp_path}", *sources, "-o", tmp_path / "probe")
+    return subprocess.run([tmp_path / "probe"], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_the_compiled_table_says_what_the_spec_says(probed: list[str]) -> None:
+    routes = {"ROUTE_DENY": 0, "ROUTE_INSIDE": 1, "ROUTE_RUNTIME": 2, "ROUTE_HOST": 3}
+    exits = {"EXIT_GATE": 0, "EXIT_ANY": 1}
+    results = [kind.name for kind in ResultKind]
+    for call in SPEC.calls:
+        kind = results.index(call.result.kind.name)
+        said = (call.nr, call.name, routes[call.route], exits[call.exit], kind, call.result.arg, call.deny_errno)
+        assert probed[call.nr] == " ".join(map(str, (*said, len(call.args), 1)))
+
+
+def test_a_number_without_a_syscall_is_denied_with_enosys(probed: list[str]) -> None:
+    for nr in (337, 423, 470, 511):
+        assert probed[nr] == f"{nr} - 0 0 0 0 38 0 1"
+
+
+def test_commands_are_found_by_number_and_only_those(probed: list[str]) -> None:
+    assert probed[512:] == ["8", "TCP_NODELAY"]
+
+
+def test_errno_n_is_bit_n() -> None:
+    assert calls_c.errno_words([1, 63, 64, 133]) == (1 << 63 | 2, 1, 1 << 5)
+
+
+def test_a_handler_of_its_own_takes_the_place_of_sys_pass() -> None:
+    texts = {**BASE, "calls/base.pyi": BASE["calls/base.pyi"].replace("    def read", "    @handler\n    def read")}
+    assert ".handler = sys_pass, .route = ROUTE_HOST" in calls_c.emit(load_from(BASE))
+    assert ".handler = sys_read, .route = ROUTE_HOST" in calls_c.emit(load_from(texts))
+
+
+def test_only_replies_with_unchecked_memory_are_direct() -> None:
+    direct = {call.name for call in SPEC.calls if call.direct}
+    assert {"read", "write", "pread64", "openat", "sendto", "getppid"} <= direct
+    assert not {"fstat", "accept4", "recvmsg", "epoll_wait", "pipe2", "getsockopt", "select"} & direct
