@@ -13,11 +13,12 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def wait_until(true: Callable[[], bool], what: str, patience: float = 20.0) -> None:
-    """Polls a condition; AssertionError with `what` if it isn't true within `patience` seconds."""
+def wait_until(true: Callable[[], bool], what: str | Callable[[], str], patience: float = 20.0) -> None:
+    """Polls a condition; AssertionError with `what` (its text then) if it isn't true within `patience` seconds."""
     end = time.monotonic() + patience
     while not true():
-        assert time.monotonic() < end, f"after {patience} s still not: {what}"
+        if time.monotonic() > end:
+            raise AssertionError(f"after {patience} s still not: {what if isinstance(what, str) else what()}")
         time.sleep(0.02)
 
 
