@@ -9,8 +9,6 @@
 
 enum { PID_MAX = 1 << 22, FD_MAX = 0x7fffffff, VECTORS_MAX = 1024 };
 
-struct vector { uint64_t base, size; };
-
 long check_refuse(uint32_t nr, const char *what, long value)
 {
 	static uint64_t reported[CALL_COUNT / 64];
@@ -36,7 +34,7 @@ static long vectors_sum(uint64_t vectors, uint64_t count)
 	long sum = 0;
 
 	for (uint64_t i = 0; i < count && i < VECTORS_MAX; i++) {
-		struct vector vector;
+		struct io_part vector;
 
 		if (copy_guarded(&vector, (void *)(vectors + i * sizeof vector), sizeof vector) < 0)
 			return 0;

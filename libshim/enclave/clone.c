@@ -13,6 +13,7 @@
 #include "clone.h"
 #include "control.h"
 #include "ring.h"
+#include "stream.h"
 
 enum { CLONE_ARGS_MAX = 128 };
 
@@ -42,9 +43,12 @@ static void child_of_fork(struct thread *thread, uint64_t mask)
 static long fork_process(struct frame *frame, struct request *request)
 {
 	struct thread *thread = thread_self();
-	uint64_t mask = signal_mask_set(~0UL);
+	uint64_t mask;
 	long result;
 
+	stream_flush(thread);
+	stream_privatize();
+	mask = signal_mask_set(~0UL);
 	signal_fork_lock();
 	thread_fork_lock();
 	result = gate_clone(request->call, NULL);

@@ -11,11 +11,9 @@
 enum { AF_UNIX = 1, SOCK_SEQPACKET = 5, SOCK_CLOEXEC = 02000000, SOL_SOCKET = 1, SCM_RIGHTS = 1,
        MSG_NOSIGNAL = 0x4000, F_DUPFD_CLOEXEC_ = 1030, CONTROL_FD_MAX = 1024 };
 
-struct io_vector { const void *base; uint64_t size; };
-
 struct message {
 	void *name; uint32_t name_size, padding_1;
-	struct io_vector *vectors; uint64_t vector_count;
+	struct io_part *vectors; uint64_t vector_count;
 	void *control; uint64_t control_size;
 	int32_t flags, padding_2;
 };
@@ -39,7 +37,7 @@ NODISCARD static long packet_send(struct ctl_header *head, size_t head_size, con
 				  int answer_fd)
 {
 	size_t size_1 = tail_1 ? string_size(tail_1) + 1 : 0, size_2 = tail_2 ? string_size(tail_2) + 1 : 0;
-	struct io_vector vectors[3] = { { head, head_size }, { tail_1, size_1 }, { tail_2, size_2 } };
+	struct io_part vectors[3] = { { (uint64_t)head, head_size }, { (uint64_t)tail_1, size_1 }, { (uint64_t)tail_2, size_2 } };
 	struct rights rights = { 20, SOL_SOCKET, SCM_RIGHTS, answer_fd, 0 };
 	struct message message = { .vectors = vectors, .vector_count = 3 };
 	long result;

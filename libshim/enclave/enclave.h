@@ -46,6 +46,9 @@ struct enclave {
 
 extern struct enclave enclave;
 
+/* A piece of the program's memory: the kernel's struct iovec. */
+struct io_part { uint64_t base, size; };
+
 /* Futex mutex; never held while the program's code runs. Zero is unlocked. */
 struct mutex { uint32_t state; };
 void mutex_lock(struct mutex *mutex);

@@ -4,10 +4,15 @@
  * Owns: keeping the control socket out of the program's sight and reach. Must never: give out another number than the
  * kernel would for any other descriptor. Called by: dispatch.c.
  */
+#include <asm/ioctls.h>
 #include <linux/fcntl.h>
 #include <linux/close_range.h>
 #include "dispatch.h"
 #include "control.h"
+#include "descriptor.h"
+#include "epoll.h"
+#include "ring.h"
+#include "stream.h"
 
 enum { DT_LNK = 10, NAME_AT = 19, RECLEN_AT = 16, TYPE_AT = 18, F_DUPFD_CLOEXEC_NR = 1030 };
 
@@ -19,7 +24,16 @@ static bool is_own(uint64_t fd)
 long sys_close(struct frame *frame);
 long sys_close(struct frame *frame)
 {
-	return is_own(frame->arg[0]) ? -EBADF : sys_pass(frame);
+	int fd = (int)frame->arg[0];
+
+	if (is_own(frame->arg[0]))
+		return -EBADF;
+	if (thread_self()->gate_only)
+		return pass_by_gate(frame);
+	if (ring_post_state(fd) > 0)
+		TRY(ring_settle(thread_self(), fd, RING_RESTART));
+	descriptor_forget(fd);
+	return sys_pass(frame);
 }
 
 /* The program wants the very number that the control socket has. */
@@ -36,13 +50,41 @@ static void make_way(uint64_t wanted)
 	enclave.control_fd = (int32_t)moved;
 }
 
+/* dup, dup2, dup3 and F_DUPFD: `target` is replaced (-1: a free number is taken). */
+static long duplicate(struct frame *frame, int target)
+{
+	struct thread *thread = thread_self();
+	struct descriptor *from, *to;
+	long result;
+
+	if (thread->gate_only || (int)frame->arg[0] == target)
+		return pass_by_gate(frame);
+	stream_flush(thread);
+	if (target >= 0)
+		descriptor_forget(target);
+	result = sys_pass(frame);
+	if (result < 0)
+		return result;
+	from = descriptor_of((int)frame->arg[0]);
+	to = descriptor_of((int)result);
+	if (from && to)
+		epoll_share(from, to);
+	return result;
+}
+
 long sys_dup2(struct frame *frame);
 long sys_dup2(struct frame *frame)
 {
 	if (is_own(frame->arg[0]))
 		return -EBADF;
 	make_way(frame->arg[1]);
-	return sys_pass(frame);
+	return duplicate(frame, (int)frame->arg[1]);
+}
+
+long sys_dup(struct frame *frame);
+long sys_dup(struct frame *frame)
+{
+	return is_own(frame->arg[0]) ? -EBADF : duplicate(frame, -1);
 }
 
 long sys_dup3(struct frame *frame);
@@ -57,6 +99,11 @@ long sys_close_range(struct frame *frame)
 	uint32_t first = (uint32_t)frame->arg[0], last = (uint32_t)frame->arg[1], own = (uint32_t)enclave.control_fd;
 	uint32_t flags = (uint32_t)frame->arg[2];
 
+	if (!thread_self()->gate_only) {
+		stream_flush(thread_self());
+		if (!(flags & CLOSE_RANGE_CLOEXEC))
+			descriptor_forget_range(first, last);
+	}
 	if (enclave.control_fd < 0 || first > last || own < first || own > last)
 		return pass_by_gate(frame);
 	if (flags & ~(uint32_t)(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC))
@@ -71,7 +118,41 @@ long sys_close_range(struct frame *frame)
 long sys_fcntl(struct frame *frame);
 long sys_fcntl(struct frame *frame)
 {
-	return is_own(frame->arg[0]) ? -EBADF : pass_by_gate(frame);
+	struct descriptor *descriptor;
+	uint64_t command = frame->arg[1];
+
+	if (is_own(frame->arg[0]))
+		return -EBADF;
+	if (command == F_DUPFD || command == F_DUPFD_CLOEXEC_NR)
+		return duplicate(frame, -1);
+	descriptor = command == F_SETFL ? descriptor_of((int)frame->arg[0]) : NULL;
+	if (descriptor)
+		descriptor->is_nonblocking_known = false;
+	return pass_by_gate(frame);
+}
+
+/* Bytes that were read ahead are still to be read. */
+long sys_ioctl(struct frame *frame);
+long sys_ioctl(struct frame *frame)
+{
+	struct descriptor *descriptor;
+	long result;
+	int32_t count;
+
+	if (is_own(frame->arg[0]))
+		return -EBADF;
+	result = pass_by_gate(frame);
+	if (result < 0 || thread_self()->gate_only)
+		return result;
+	if (frame->arg[1] == FIONREAD && stream_is_held((int)frame->arg[0])) {
+		TRY(copy_guarded(&count, (void *)frame->arg[2], sizeof count));
+		count += (int32_t)stream_held_size((int)frame->arg[0]);
+		TRY(copy_guarded((void *)frame->arg[2], &count, sizeof count));
+	}
+	descriptor = frame->arg[1] == FIONBIO ? descriptor_of((int)frame->arg[0]) : NULL;
+	if (descriptor)
+		descriptor->is_nonblocking_known = false;
+	return result;
 }
 
 /* Is `fd` a /proc/PID/fd directory? */

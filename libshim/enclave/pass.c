@@ -7,6 +7,8 @@
 #include "dispatch.h"
 #include "check.h"
 #include "marshal.h"
+#include "ring.h"
+#include "stream.h"
 
 static inline void exit_cost_burn(void)
 {
@@ -33,19 +35,38 @@ static long check_in_place(uint32_t nr, const struct call_shape *shape, const ui
 	return result;
 }
 
+/* Identity and limits are a process's own: the helper with the old ones ends, and is made anew when it is needed. */
+static long pass_renewing(struct frame *frame)
+{
+	struct thread *thread = thread_self();
+	const uint64_t *arg = frame->arg;
+	long result;
+
+	ring_stop(thread);
+	result = gate6((long)frame->nr, (long)arg[0], (long)arg[1], (long)arg[2], (long)arg[3], (long)arg[4], (long)arg[5]);
+	ring_resume();
+	return result;
+}
+
 long pass_by_gate(struct frame *frame)
 {
 	uint32_t nr = (uint32_t)frame->nr;
 	const struct call_shape *shape = &call_shapes[nr];
 	const uint64_t *arg = frame->arg;
+	struct thread *thread = thread_self();
 	long result;
+
+	if (unlikely(thread->has_posted) && (shape->route == ROUTE_HOST || shape->flags & CALL_MAY_BLOCK))
+		stream_flush(thread);
+	if (unlikely(shape->flags & CALL_RENEWS_HELPER) && enclave.mode == MODE_ASYNC && !thread->gate_only)
+		return pass_renewing(frame);
 
 	if (unlikely(enclave.exit_cost) && shape->route == ROUTE_HOST)
 		exit_cost_burn();
 	result = gate_interruptible(nr, (long)arg[0], (long)arg[1], (long)arg[2], (long)arg[3], (long)arg[4], (long)arg[5]);
 	if (shape->route != ROUTE_HOST)
 		return result;
-	thread_self()->stats.calls_by_exit[WIRE_EXIT_GATE]++;
+	thread->stats.calls_by_exit[WIRE_EXIT_GATE]++;
 	result = check_result(nr, shape, arg, result);
 	if (result < 0 || shape->direct)
 		return result;

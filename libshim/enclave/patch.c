@@ -29,6 +29,7 @@ struct object {
 };
 
 extern const char door_site[];
+extern __typeof__(dl_iterate_phdr) dl_iterate_phdr __attribute__((weak));	/* of the program's libc */
 
 /* Trampolines must be within reach of a 32-bit jump: free space after, else before the object. */
 static uint8_t *area_map(const struct object *object, size_t size)
@@ -214,7 +215,9 @@ static int object_visit(struct dl_phdr_info *info, size_t size, void *unused)
 
 void patch_start(void)
 {
-	dl_iterate_phdr(object_visit, NULL);	/* libc's, before the doors close */
+	if (!dl_iterate_phdr)
+		die("the program's libc lacks dl_iterate_phdr");
+	dl_iterate_phdr(object_visit, NULL);
 }
 
 /* Program headers of the file behind `fd`: the load segment that holds file offset `offset`. */

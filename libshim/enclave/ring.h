@@ -85,6 +85,9 @@ void ring_mark(int fd, bool read_ahead);
  */
 long ring_post(struct thread *thread, int fd, const void *bytes, size_t size, uint32_t flags);
 
+/* One crossing that does nothing but the thread's posts: the kernel has them, or they wait in the backlog. 0 or -ENOMEM. */
+NODISCARD long ring_flush(struct thread *thread);
+
 /* enum ring_post_state of what was posted on `fd` by any thread, or the -errno that sending it met (once). */
 int ring_post_state(int fd);
 

@@ -156,6 +156,13 @@ int ring_post_state(int fd)
 	return __atomic_load_n(&posts->queued, __ATOMIC_ACQUIRE) ? RING_QUEUED : RING_SENT;
 }
 
+long ring_flush(struct thread *thread)
+{
+	if (!ring_attach(thread))
+		return 0;	/* the helper that had them has been ended by ring_stop(), after they were sent */
+	return lane_cross(thread, REQUEST_FLUSH, 0, RING_WAIT);
+}
+
 long ring_settle(struct thread *thread, int fd, enum ring_class class)
 {
 	static const struct kernel_timespec step = { 0, 200000 };

@@ -22,6 +22,10 @@ void signal_start(void);
 /* Sets the kernel's mask of this thread, giving the one before: for code of the shim that must not be interrupted. */
 uint64_t signal_mask_set(uint64_t mask);
 
+/* A call with a signal mask of its own: `pointer` becomes one to a copy that the kernel may get. (poll.c) */
+NODISCARD long call_mask_begin(uint64_t *pointer);
+void call_mask_end(void);
+
 /* Gives a child that shares memory but not handlers (vfork) a table of its own, on its own shim stack. */
 void signal_table_copy(struct thread *child);
 

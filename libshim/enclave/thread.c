@@ -61,6 +61,7 @@ struct thread *thread_new(void)
 	thread->hidden_mask = 0;
 	thread->tid = 0;
 	thread->lane = NULL;
+	thread->has_posted = false;
 	thread->actions = NULL;
 	return thread;
 }

@@ -59,6 +59,8 @@ struct thread {
 
 	struct action *actions;		/* a table of its own (vfork child), or NULL: the process's */
 	struct lane *lane;		/* its way to the helper; NULL until the first asynchronous call */
+	bool     has_posted;		/* something was written behind since the last crossing */
+	uint8_t  reserved[7];
 	struct thread *next_free;
 	struct thread *next_all;
 	uint64_t map;			/* the mapping that holds this struct and its stacks */

@@ -1,0 +1,77 @@
+/*
+ * descriptor.h - what the shim knows of the program's descriptors.
+ *
+ * Owns: struct descriptor, one for each number; struct fd_ops, the place where shields plug in. Must never: be the truth
+ * about what is open (the kernel's table is), only about what the shim did with it. Used by: every call on a descriptor.
+ */
+#ifndef SCONE_DESCRIPTOR_H
+#define SCONE_DESCRIPTOR_H
+
+#include "enclave.h"
+
+enum descriptor_kind {
+	KIND_UNKNOWN = 0,
+	KIND_FILE,		/* regular file or directory */
+	KIND_PIPE,
+	KIND_STREAM,		/* TCP socket */
+	KIND_SOCKET,		/* other socket whose peer does not see who sends */
+	KIND_LOCAL,		/* unix or netlink socket: the peer sees who sends */
+	KIND_DEVICE,		/* terminals above all: job control asks who calls */
+	KIND_ANONYMOUS,		/* eventfd, signalfd, timerfd, pidfd ...: some ask who calls */
+	KIND_EPOLL,
+};
+
+struct descriptor;
+
+/*
+ * What a shield does instead of the plain calls. NULL: the plain way. Each returns as the syscall does. The frame is the
+ * program's call; number and arguments are those of the row.
+ */
+struct fd_ops {
+	const char *name;
+	long (*read)(struct descriptor *descriptor, struct frame *frame);	/* read, recv* and readv alike */
+	long (*write)(struct descriptor *descriptor, struct frame *frame);
+	long (*close)(struct descriptor *descriptor, struct frame *frame);
+};
+
+/* Data that the helper read ahead of the program. */
+struct ahead {
+	const uint8_t *bytes;	/* untrusted memory, or enclave memory after a fork */
+	uint32_t size, used;
+	int32_t  result;	/* 0: end of file comes after the bytes; < 0: this error; > 0: more may come */
+	uint32_t buffer;
+	struct lane *lane;	/* NULL: bytes are the enclave's own */
+	bool     is_held;	/* there is a buffer, or a result, that the program has not seen */
+	bool     says_again;	/* the helper saw the socket empty after the bytes: one EAGAIN may be given without asking */
+};
+
+struct epoll_set;
+
+struct descriptor {
+	struct mutex mutex;
+	uint8_t  kind;		/* enum descriptor_kind */
+	bool     is_nonblocking, is_nonblocking_known;
+	bool     is_connected;	/* a byte went through it, or accept gave it: writes may go behind */
+	bool     is_marked;	/* the helper may read ahead */
+	const struct fd_ops *ops;
+	struct ahead ahead;
+	struct epoll_set *epoll;	/* KIND_EPOLL: what is registered; the last set that has this number, else */
+	int32_t  next_held;	/* list of descriptors with ahead.is_held, -1 ends it */
+	uint32_t reserved;
+};
+
+/* The entry of `fd`, NULL for a number that no program has. Never freed. */
+struct descriptor *descriptor_of(int fd);
+
+/* Its kind, asked of the kernel the first time. KIND_UNKNOWN when the number is not open. */
+enum descriptor_kind descriptor_kind(int fd);
+
+/* Whether O_NONBLOCK is set, asked of the kernel the first time after a change. */
+bool descriptor_is_nonblocking(int fd);
+
+/* The number was closed or replaced: forgets what was known. */
+void descriptor_forget(int fd);
+
+/* The same for first..last. */
+void descriptor_forget_range(uint32_t first, uint32_t last);
+#endif
