@@ -1,1 +1,0 @@
-"""Helpers that the tests of the boundary share: modes, processes, ports, comparing with the native run."""
