@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from _pytest.mark.structures import ParameterSet
 
 from tests.helpers.modes import MODES, Mode, warm
 from tests.helpers.processes import run
@@ -20,7 +19,7 @@ FLAGS = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
 FLAGS += ["-Wno-stringop-overflow", "-Wno-stringop-overread", "-Wno-nonnull"]
 
 
-def _cases() -> list[ParameterSet]:
+def _cases() -> list[object]:
     found = []
     for source in sorted(HERE.glob("*.c")):
         for kind, name in re.findall(r"^(CASE|CASE_ROOT)\((\w+)\)", source.read_text(), re.MULTILINE):
