@@ -82,10 +82,22 @@ static bool is_believed(const struct call_shape *shape, const uint64_t *arg, lon
 	return false;
 }
 
+/* Natively true past the bound: a datagram's whole size with MSG_TRUNC, the size wanted when asked with size 0. */
+static bool may_exceed(const struct call_shape *shape, const uint64_t *arg, long result)
+{
+	enum { MSG_TRUNC_ = 0x20, SIZE_MAX_ = 0x7fffffff };
+
+	if (result > SIZE_MAX_)
+		return false;
+	if (shape->flags & CALL_SIZE_QUERY)
+		return arg[shape->result_arg] == 0;
+	return shape->flags & CALL_MSG_TRUNC && arg[shape->result_arg + 1] & MSG_TRUNC_;	/* flags follow the bound */
+}
+
 long check_result(uint32_t nr, const struct call_shape *shape, const uint64_t *arg, long u_result)
 {
 	if (likely(u_result >= 0)) {
-		if (likely(is_believed(shape, arg, u_result)))
+		if (likely(is_believed(shape, arg, u_result)) || may_exceed(shape, arg, u_result))
 			return u_result;
 		return check_refuse(nr, "result", u_result);
 	}

@@ -47,7 +47,7 @@ enum call_flags {
 	CALL_MAY_BLOCK     = 1u << 1,
 	CALL_NEW_FD        = 1u << 2,
 	CALL_NEVER_RETURNS = 1u << 3,
-	CALL_MSG_TRUNC     = 1u << 4,	/* recvfrom, recvmsg: if their flags have MSG_TRUNC, a result past the bound is believed */
+	CALL_MSG_TRUNC     = 1u << 4,	/* if argument result_arg + 1 has MSG_TRUNC, a result past the bound is believed */
 	CALL_SIZE_QUERY    = 1u << 5,	/* if argument result_arg is 0 the result is a size wanted: any >= 0 is believed */
 };
 

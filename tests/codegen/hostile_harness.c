@@ -21,7 +21,7 @@ static struct thread this_thread;
 static char bytes[BOUND];
 static struct iovec vectors[2] = { { bytes, BOUND / 2 }, { bytes, BOUND / 2 } };
 static struct msghdr message = { .msg_iov = vectors, .msg_iovlen = 2 };
-static unsigned long failures;
+static unsigned long failures, exceptions;
 
 long copy_guarded(void *to, const void *from, size_t size)
 {
@@ -130,6 +130,24 @@ static void tell_truths(uint32_t nr)
 			fail("refused the error", shape->name, NULL, error);
 }
 
+/* What may pass the bound, and only when the program asked for it. */
+static void tell_exceptions(uint32_t nr)
+{
+	const struct call_shape *shape = &call_shapes[nr];
+	uint32_t is_query = shape->flags & CALL_SIZE_QUERY;
+	uint64_t arg[6], before = this_thread.stats.refused_replies;
+
+	if (!(shape->flags & (CALL_SIZE_QUERY | CALL_MSG_TRUNC)))
+		return;
+	fill_arguments(shape, arg);
+	arg[shape->result_arg + (is_query ? 0 : 1)] = is_query ? 0 : MSG_TRUNC | MSG_PEEK;
+	if (check_result(nr, shape, arg, BOUND * 2) != BOUND * 2)
+		fail("refused the size wanted", shape->name, NULL, BOUND * 2);
+	if (check_result(nr, shape, arg, 1L << 31) >= 0 || this_thread.stats.refused_replies == before)
+		fail("believed", shape->name, "size wanted", 1L << 31);
+	exceptions++;
+}
+
 int main(void)
 {
 	this_thread.self = &this_thread;
@@ -144,8 +162,10 @@ int main(void)
 			tell_result(lie);
 	}
 	for (uint32_t nr = 0; nr < CALL_COUNT; nr++)
-		if (call_shapes[nr].name && call_shapes[nr].route == ROUTE_HOST)
+		if (call_shapes[nr].name && call_shapes[nr].route == ROUTE_HOST) {
 			tell_truths(nr);
-	printf("%zu lies told, %lu wrong\n", hostile_reply_count, failures);
+			tell_exceptions(nr);
+		}
+	printf("%zu lies told, %lu exceptions, %lu wrong\n", hostile_reply_count, exceptions, failures);
 	return failures != 0;
 }
