@@ -104,7 +104,9 @@ class Host:
         if not message.header.first:
             return b""
         self.first_reported = True
-        return wire.build_text_answer(self.table().encode() if self.options.stats == "" else b"")
+        if self.options.stats == "":
+            self.say(self.table())  # here, not by the program: it may have closed its standard error
+        return wire.build_text_answer(b"")
 
     def table(self) -> str:
         return as_table(self.totals, self.events.counts, complete=self.first_reported, names=call_names())
@@ -152,10 +154,19 @@ def receive(control: socket.socket) -> tuple[bytes, int, socket.socket | None] |
             descriptors += struct.unpack(f"{len(data) // 4}i", data[: len(data) // 4 * 4])
     for surplus in descriptors[1:]:
         os.close(surplus)
-    answer = socket.socket(fileno=descriptors[0]) if descriptors else None
+    answer = as_socket(descriptors[0]) if descriptors else None
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         packet = b"\0"  # no message of ours: refused by the parser
     return packet, pid, answer
+
+
+def as_socket(fd: int) -> socket.socket | None:
+    """Return the socket that `fd` is; close it and return None when it is something else."""
+    try:
+        return socket.socket(fileno=fd)
+    except OSError:
+        os.close(fd)
+        return None
 
 
 def write_all(fd: int, data: bytes) -> None:
