@@ -74,11 +74,12 @@ def choose_doors(objects: Iterable[Library]) -> tuple[str, ...]:
 def shim_c(plan: ShimPlan) -> str:
     """The text of shim.c."""
     parts = [HEAD.format(binary=_comment(plan.binary) or "any binary (generic)")]
-    with_sites = [(library, analysis) for library, analysis in plan.libraries if analysis.sites]
-    for index, (library, analysis) in enumerate(with_sites):
+    # A library without sites is named too: one that is not named costs each start a question to the runtime host.
+    known = [(library, analysis) for library, analysis in plan.libraries if analysis.sites or library.build_id]
+    for index, (library, analysis) in enumerate(known):
         parts.append(_sites(index, library, analysis))
-    parts.append(_libraries(with_sites))
-    parts.append(_image(plan, len(with_sites)))
+    parts.append(_libraries(known))
+    parts.append(_image(plan, len(known)))
     parts.append(_doors(plan.doors))
     return "\n".join(part for part in parts if part)
 
@@ -88,6 +89,8 @@ def _sites(index: int, library: Library, analysis: Analysis) -> str:
     for left in analysis.unpatched:
         lines.append(f" * {left.address:#x} left to the trap: {left.reason}")
     lines.append(" */")
+    if not analysis.sites:
+        return "\n".join([*lines, ""])
     lines.append(f"static const struct site sites_{index}[] = {{")
     lines += [_site(site) for site in analysis.sites]
     return "\n".join([*lines, "};", ""])
@@ -111,7 +114,7 @@ def _libraries(libraries: list[tuple[Library, Analysis]]) -> str:
             f"\t\t.build_id = {{ {build_id} }},",
             f"\t\t.build_id_size = {len(library.build_id)},",
             f"\t\t.site_count = {len(analysis.sites)},",
-            f"\t\t.sites = sites_{index},",
+            f"\t\t.sites = {f'sites_{index}' if analysis.sites else '0'},",
             "\t},",
         ]
     return "\n".join([*lines, "};", ""])
