@@ -13,6 +13,7 @@ from scone_preload.elf.model import JUMP_SIZE, SITE_WINDOW_MAX, Analysis, Site, 
 from scone_preload.elf.numbers import NumberFinder
 from scone_preload.elf.targets import Targets
 
+UNDECODABLE = "undecodable bytes before it"
 RT_SIGRETURN = 15
 # `mov $15,%rax` and `mov $15,%eax`: a restorer, known by its bytes as unwinders do. Its FDE may begin one byte early.
 RESTORERS = (b"\x48\xc7\xc0\x0f\0\0\0", b"\xb8\x0f\0\0\0")
@@ -28,10 +29,11 @@ def analyse_image(image: Image) -> Analysis:
     decoder = Decoder(image)
     places = [(decoder.region(pair), pair) for pair in syscall_pairs(image)]
     places = [(region, pair) for region, pair in places if region.index(pair) is not None or pair >= region.broken]
-    if not places:
-        return Analysis((), ())
-    regions = list({region.start: region for region, _ in places}.values())
-    targets = Targets(image, decoder, regions)
+    sound = [(region, pair) for region, pair in places if pair < region.broken]
+    if not sound:
+        return Analysis((), tuple(Unpatched(pair, UNDECODABLE, ()) for _, pair in places))
+    regions = list({region.start: region for region, _ in sound}.values())
+    targets = Targets(image, decoder, regions, [pair for _, pair in sound])
     numbers = NumberFinder(decoder, targets)
     sites: list[Site] = []
     unpatched: list[Unpatched] = []
@@ -50,7 +52,7 @@ def _site(
     image: Image, decoder: Decoder, targets: Targets, finder: NumberFinder, region: Region, address: int, taken: int
 ) -> Site | Unpatched:
     if address >= region.broken:
-        return Unpatched(address, "undecodable bytes before it", ())
+        return Unpatched(address, UNDECODABLE, ())
     numbers = finder.numbers(address)
     if numbers == (RT_SIGRETURN,) or decoder.bytes_at(region.start, address - region.start).endswith(RESTORERS):
         return Unpatched(address, "rt_sigreturn: unwinders match its bytes", (RT_SIGRETURN,))
@@ -94,17 +96,9 @@ def _window_obstacle(
     entered = next((inner for inner in range(start + 1, end) if targets.enters(inner)), None)
     if entered is not None:
         return f"a branch enters at {entered:#x}"
-    if image.fixed and any(_mentioned(image, inner) for inner in range(start + 1, end)):
-        return "its address may be taken"
     for instruction in code:
         if instruction.address == address:
             continue
         if obstacle := decoder.obstacle(instruction, instruction.address > address):
             return f"can't move {instruction.name} at {instruction.address:#x}: {obstacle}"
     return "" if decoder.bytes_at(address, 2) == SYSCALL else "not a plain syscall instruction"
-
-
-def _mentioned(image: Image, address: int) -> bool:
-    """A fixed-address object may hold the address as a 32-bit constant anywhere."""
-    pattern = address.to_bytes(4, "little")
-    return any(pattern in span.data for span in image.data)

@@ -3,7 +3,8 @@
 from collections import defaultdict
 
 from scone_preload.elf.decode import Decoder, Region
-from scone_preload.elf.image import Image, direct_targets, pointed_targets
+from scone_preload.elf.image import Image, direct_targets, immediate_targets, pointed_targets
+from scone_preload.elf.model import SITE_WINDOW_MAX
 
 SHORT_REACH = 130  # a branch with an 8-bit displacement and its target are closer than this
 SHORT_NAMES = ("j", "loop")
@@ -16,7 +17,7 @@ class Targets:
     and table entries in data. Short branches are taken from the decoded instructions in reach.
     """
 
-    def __init__(self, image: Image, decoder: Decoder, regions: list[Region]) -> None:
+    def __init__(self, image: Image, decoder: Decoder, regions: list[Region], syscalls: list[int]) -> None:
         self.branches: dict[int, list[int]] = defaultdict(list)  # target -> sources of jumps (and what looks like it)
         self.entries: set[int] = set(image.starts)  # reached from who knows where
         self._low = min(s.address for s in image.code)
@@ -27,6 +28,9 @@ class Targets:
             if self.covers(target):
                 self._add_long(decoder, source, target)
         self.entries.update(target for target in pointed_targets(image) if self.covers(target))
+        for syscall in syscalls if image.fixed else ():
+            around = (syscall - SITE_WINDOW_MAX, syscall + 2 + SITE_WINDOW_MAX)
+            self.entries.update(immediate_targets(image, *around))
         for region in regions:
             self._add_short(image, decoder, region)
             self.entries.update(image.unwind.landing_pads(region.start))
