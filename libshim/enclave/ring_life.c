@@ -139,6 +139,7 @@ long lane_ready(struct lane *lane)
 		put32(&lane->wire->twin_state, TWIN_WANTED);
 		gate3(__NR_tgkill, ring.helper_pid, ring.helper_pid, SIGNAL_CONTROL);
 		if (!ring_wait_word(&lane->wire->twin_state, TWIN_WANTED, 50) ||
+		    !ring_wait_word(&lane->wire->twin_state, TWIN_STARTING, 50) ||
 		    fetch32(&lane->wire->twin_state) != TWIN_SERVING)
 			result = -EAGAIN;
 		else

@@ -80,8 +80,10 @@ long ring_post(struct thread *thread, int fd, const void *bytes, size_t size, ui
 	struct fd_posts *posts = &ring.fd_posts[fd];
 	int64_t start = -1;
 
+	if ((uint32_t)fd >= FD_MARK_COUNT)
+		return -EAGAIN;
 	lane_reclaim(lane);
-	if ((uint32_t)fd < FD_MARK_COUNT && size && size <= POST_BYTES / 2 &&
+	if (size && size <= POST_BYTES / 2 &&
 	    lane->post_head - lane->post_tail < POST_COUNT && fd_claim(lane, posts))
 		start = bytes_take(lane, (uint32_t)size);
 	if (start < 0) {
@@ -114,7 +116,7 @@ void lane_crossed(struct lane *lane)
 	lane->first_post = 0;
 }
 
-/* Whether the lane's backlog holds bytes of `fd`; frees the slots that are done. */
+/* Whether the lane's backlog holds bytes of `fd`; collects the failures of all descriptors. */
 static bool backlog_check(struct lane *lane, int fd)
 {
 	bool found = false;
@@ -126,7 +128,7 @@ static bool backlog_check(struct lane *lane, int fd)
 
 		if (u_state == BACKLOG_BUSY && u_fd == fd)
 			found = true;
-		if (u_state != BACKLOG_DONE)
+		if (u_state != BACKLOG_FAILED)
 			continue;
 		if ((uint32_t)u_fd < FD_MARK_COUNT && u_result < 0 && u_result >= -4095)
 			ring.fd_posts[u_fd].error = (uint16_t)-u_result;

@@ -65,7 +65,7 @@ static HOST bool tend(struct wire_control *control, struct wire_lane *lane)
 	uint32_t word;
 	bool found = false;
 
-	if (load32(&lane->twin_state) == TWIN_WANTED && twin_start(control, lane) < 0) {
+	if (change32(&lane->twin_state, TWIN_WANTED, TWIN_STARTING) && twin_start(control, lane) < 0) {
 		store32(&lane->twin_state, TWIN_FAILED);
 		futex_wake(&lane->twin_state);
 	}
@@ -99,6 +99,8 @@ static HOST bool wait_and_drain(struct wire_control *control, int64_t wait_ns)
 		struct wire_lane *lane = control_lane(control, i);
 
 		for (uint32_t slot = 0; slot < BACKLOG_COUNT; slot++) {
+			if (control->draining && load32(&lane->backlog[slot].state) == BACKLOG_FAILED)
+				store32(&lane->backlog[slot].state, BACKLOG_FREE);
 			if (load32(&lane->backlog[slot].state) != BACKLOG_BUSY || backlog_serve(lane, slot) || count == 64)
 				continue;
 			polled[count].fd = lane->backlog[slot].fd;

@@ -50,7 +50,7 @@ HOST bool backlog_serve(struct wire_lane *lane, uint32_t index)
 	done = result != -EAGAIN;
 	if (done) {
 		slot->result = result < 0 ? (int32_t)result : 0;
-		store32(&slot->state, BACKLOG_DONE);
+		store32(&slot->state, result < 0 ? BACKLOG_FAILED : BACKLOG_FREE);
 	}
 	store32(&slot->lock, 0);
 	return done;
@@ -80,7 +80,7 @@ static HOST bool backlog_add(struct wire_lane *lane, const struct wire_post *pos
 		slot->fd = post->fd;
 		slot->flags = post->flags;
 	}
-	if (slot->state != BACKLOG_DONE && size <= BACKLOG_BYTES - slot->end) {
+	if (slot->state != BACKLOG_FAILED && size <= BACKLOG_BYTES - slot->end) {
 		copy_bytes(slot_bytes(lane, index) + slot->end, bytes, size);
 		slot->end += size;
 		store32(&slot->state, BACKLOG_BUSY);

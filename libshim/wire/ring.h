@@ -48,7 +48,8 @@ enum batch_flags {
 enum twin_state {
 	TWIN_NONE = 0,
 	TWIN_WANTED,		/* set by the enclave */
-	TWIN_SERVING,		/* set by the helper, and what follows */
+	TWIN_STARTING,		/* set by the helper, and what follows */
+	TWIN_SERVING,
 	TWIN_FAILED,		/* no thread to be had */
 };
 
@@ -88,9 +89,9 @@ struct wire_ahead {
 _Static_assert(sizeof(struct wire_ahead) == 16, "wire");
 
 enum backlog_state {
-	BACKLOG_FREE = 0,	/* set by the enclave once it has read how the last use ended */
+	BACKLOG_FREE = 0,	/* set by the helper when all was sent, by the enclave when it knows of a failure */
 	BACKLOG_BUSY,		/* set by the twin */
-	BACKLOG_DONE,		/* set by the helper: all was sent, or result is an -errno */
+	BACKLOG_FAILED,		/* set by the helper: result is an -errno */
 };
 
 struct wire_backlog {
