@@ -34,10 +34,18 @@ class Compiler:
 
     def run(self, arguments: list[str]) -> None:
         """Run it; raises InternalError with its words if it fails, since what it compiles is ours."""
-        done = subprocess.run([self.command, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [self.command, *arguments], capture_output=True, text=True, check=False, env=compiler_environment()
+        )
         if done.returncode != 0:
             words = (done.stderr or done.stdout).strip()
             raise InternalError("compilation failed", arguments[-1], f"{self.command} says:\n{words}")
+
+
+def compiler_environment() -> dict[str, str]:
+    """What the compiler may know: the caller's environment is the program's, with its CPATH or LD_PRELOAD, or empty."""
+    own = {name: os.environ[name] for name in ("TMPDIR",) if name in os.environ}
+    return {"PATH": os.environ.get("PATH") or os.defpath, "LC_ALL": "C", **own}
 
 
 def find_compiler() -> Compiler | None:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from scone_preload.cache import open_cache
 from scone_preload.errors import MachineLacks
+from scone_preload.paths import cache_directories
 from scone_preload.runtime import machine
 from scone_preload.runtime.launch import check_kernel
 
@@ -78,10 +79,14 @@ def compiler() -> Finding:
 
 
 def cache() -> Finding:
+    wanted = cache_directories(os.environb)[0]
     found, told = open_cache(os.environb)
     if found is None:
         return Finding("cache", False, False, told, "each start uses the generic shim, or builds anew")
-    return Finding("cache", not told, False, str(found.directory), told)
+    if str(found.directory) != wanted:
+        follows = f"{found.directory} is used instead; make it a folder that only you can write to"
+        return Finding("cache", False, False, f"{wanted} can't be used", follows)
+    return Finding("cache", True, False, wanted, "")
 
 
 def hardware() -> Finding:
