@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -142,11 +143,10 @@ def test_p6_a_unix_socket_serves_as_well(start: Start, place: Path) -> None:
 
 def test_p6_a_connection_limit_of_its_own_and_wrong_options(start: Start) -> None:
     port = free_port()
-    server = memcached(start, port, "-c", "40")
-    clients = [Client(port) for _ in range(20)]
-    assert [client.set(f"k{i}", b"v") for i, client in enumerate(clients)] == ["STORED"] * 20
-    for client in clients:
-        client.__exit__()
+    server = memcached(start, port, "-c", "60")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(port)) for _ in range(20)]
+        assert [client.set(f"k{i}", b"v") for i, client in enumerate(clients)] == ["STORED"] * 20
     assert server.stop() == 0, server.last_words()
     wrong = start(["memcached", "--no-such-option"], name="wrong")
     assert wrong.wait() != 0

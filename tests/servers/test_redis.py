@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -130,17 +131,16 @@ def test_p6_subscribers_hear_what_is_published(start: Start, place: Path) -> Non
 def test_p6_a_hundred_clients_and_large_values(start: Start, place: Path) -> None:
     port = free_port()
     server = redis(start, place, port)
-    clients = [Client(port) for _ in range(100)]
-    for number, client in enumerate(clients):
-        client.send("SET", f"client-{number}", "x" * 1000)
-    assert [client.reply() for client in clients] == ["OK"] * 100
     large = bytes(range(256)) * 40_960
-    assert clients[0].ask("SET", "large", large) == "OK"
-    assert clients[1].ask("STRLEN", "large") == len(large)
-    assert clients[2].ask("GET", "large") == large.decode("latin-1")
-    assert clients[3].ask("DBSIZE") == 101
-    for client in clients:
-        client.__exit__()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(port)) for _ in range(100)]
+        for number, client in enumerate(clients):
+            client.send("SET", f"client-{number}", "x" * 1000)
+        assert [client.reply() for client in clients] == ["OK"] * 100
+        assert clients[0].ask("SET", "large", large) == "OK"
+        assert clients[1].ask("STRLEN", "large") == len(large)
+        assert clients[2].ask("GET", "large") == large.decode("latin-1")
+        assert clients[3].ask("DBSIZE") == 101
     shut_down(server, port, "NOSAVE")
 
 
