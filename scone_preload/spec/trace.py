@@ -17,6 +17,17 @@ IN = frozenset({ArgKind.IN, ArgKind.PATH})
 BYTES = frozenset({ArgKind.IN, ArgKind.OUT, ArgKind.INOUT, ArgKind.OUT_SIZED, ArgKind.PATH})
 SOCKADDRS = frozenset({ArgKind.IN_SOCKADDR, ArgKind.OUT_SOCKADDR})
 ESCAPES = {0x22: '\\"', 0x5C: "\\\\", 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x0B: "\\v", 0x0C: "\\f"}
+# The fields worth a line of long structs; the others are left to "...".
+BRIEF = {
+    "stat": ("st_mode", "st_size"),
+    "statx": ("stx_mask", "stx_mode", "stx_size"),
+    "statfs": ("f_type", "f_bsize", "f_blocks", "f_bfree"),
+    "rusage": ("ru_utime.tv_sec", "ru_utime.tv_usec", "ru_stime.tv_sec", "ru_stime.tv_usec"),
+    "siginfo": ("si_signo", "si_errno", "si_code"),
+    "sysinfo": ("uptime", "totalram", "freeram", "procs"),
+    "timex": ("modes", "offset", "freq", "status"),
+}
+MODES = frozenset({"st_mode", "stx_mode"})
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 MULTIPLEXERS = {
     "fcntl": ("fcntl", (1,)),
@@ -97,7 +108,8 @@ def _arg(arg: Arg, index: int, values: Sequence[int], strings: Mapping[int, byte
         return "AT_FDCWD" if number == AT_FDCWD and arg.style == "dirfd" else str(number)
     if value == 0:
         return "NULL"
-    known = strings.get(index)
+    nothing_came = arg.kind is ArgKind.OUT and arg.size == 1 and result == 0
+    known = strings.get(index, b"" if nothing_came else None)
     if known is None or (result < 0 and arg.kind not in IN and arg.kind.name.startswith("OUT")):
         return f"{value:#x}"
     return _memory(arg, known, values, result)
@@ -141,14 +153,16 @@ def _struct(struct: Struct, data: bytes) -> str:
         return f"[{_field(struct.fields[0], data)}]"
     hidden = ("pad", "spare", "unused", "reserved")
     shown = [one for one in struct.fields if not one.name.rsplit(".", 1)[-1].startswith(hidden)]
-    return "{" + ", ".join(f"{one.name}={_field(one, data)}" for one in shown) + "}"
+    brief = [one for one in shown if one.name in BRIEF.get(struct.name, (one.name,))]
+    more = ["..."] if len(brief) < len(shown) else []
+    return "{" + ", ".join([*(f"{one.name}={_field(one, data)}" for one in brief), *more]) + "}"
 
 
 def _field(field: Field, data: bytes) -> str:
     part = data[field.offset : field.offset + field.size]
     if field.scalar:
         number = int.from_bytes(part, "little", signed=field.signed)
-        return f"{number:#o}" if field.name == "st_mode" else str(number)
+        return f"0{number:o}" if field.name in MODES else str(number)
     return _quoted(part.split(b"\0")[0], None)
 
 

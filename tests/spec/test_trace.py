@@ -11,6 +11,11 @@ LINES = {
     'read(3, "hello\\n", 4096) = 6': (0, (3, PLACE, 4096), {1: b"hello\n"}, 6),
     f"read(3, {PLACE:#x}, 4096) = -1 EAGAIN (Resource temporarily unavailable)": (
         0, (3, PLACE, 4096), {1: b"old"}, -11),
+    'fstat(3, {st_mode=0100644, st_size=258, ...}) = 0': (
+        5, (3, PLACE), {1: bytes(24) + (0o100644).to_bytes(4, "little") + bytes(20) + (258).to_bytes(96, "little")}, 0),
+    "nanosleep({tv_sec=1, tv_nsec=5}, NULL) = 0": (
+        35, (PLACE, 0), {0: (1).to_bytes(8, "little") + (5).to_bytes(8, "little")}, 0),
+    'read(4, "", 4096) = 0': (0, (4, PLACE, 4096), {}, 0),
     'read(3, "", 4096) = 0': (0, (3, PLACE, 4096), {1: b""}, 0),
     'write(1, "\\t\\"\\\\\\001\\377", 5) = 5': (1, (1, PLACE, 5), {1: b'\t"\\\x01\xff'}, 5),
     f'write(1, "{"x" * 32}"..., 40) = 40': (1, (1, PLACE, 40), {1: b"x" * 40}, 40),
