@@ -112,19 +112,81 @@ static HOST bool wait_and_drain(struct wire_control *control, int64_t wait_ns)
 	return count > 0;
 }
 
-/* The program is gone: what it was told is sent gets sent, then nothing is left. */
+/* The smallest descriptor from `from` on that something waits to be sent to; ~0 when there is none. */
+static HOST uint32_t next_needed(struct wire_control *control, uint32_t from)
+{
+	uint32_t found = ~0u;
+
+	for (uint32_t i = 0; i < lane_total(control); i++) {
+		struct wire_lane *lane = control_lane(control, i);
+
+		for (uint32_t slot = 0; slot < BACKLOG_COUNT; slot++) {
+			uint32_t fd = (uint32_t)lane->backlog[slot].fd;
+
+			if (lane->backlog[slot].state == BACKLOG_BUSY && fd >= from && fd < found)
+				found = fd;
+		}
+		for (uint32_t at = lane->post_tail; at != lane->post_head; at++) {
+			uint32_t fd = (uint32_t)lane->post[at % POST_COUNT].fd;
+
+			if (fd >= from && fd < found)
+				found = fd;
+		}
+	}
+	return found;
+}
+
+/* Closes all descriptors but those; whether there are any. */
+static HOST bool close_others(struct wire_control *control)
+{
+	uint32_t from = 0, needed;
+
+	while ((needed = next_needed(control, from)) != ~0u) {
+		if (needed > from)
+			host_syscall(__NR_close_range, from, needed - 1, 0, 0, 0, 0);
+		from = needed + 1;
+	}
+	host_syscall(__NR_close_range, from, ~0u, 0, 0, 0, 0);
+	return from != 0;
+}
+
+/* Ends the twins, also out of blocking calls: whether one is left. */
+static HOST bool end_twins(struct wire_control *control)
+{
+	bool left = false;
+
+	for (uint32_t i = 0; i < lane_total(control); i++) {
+		struct wire_lane *lane = control_lane(control, i);
+		uint32_t state = load32(&lane->twin_state), word = load32(&lane->request);
+
+		if (state != TWIN_SERVING && state != TWIN_STARTING)
+			continue;
+		left = true;
+		store32(&lane->cancel, word & ~WORD_ASLEEP);
+		store32(&lane->request, word & ~WORD_ASLEEP);
+		futex_wake(&lane->request);
+		host_syscall(__NR_tgkill, control->helper_pid, lane->twin_tid, SIGNAL_CANCEL, 0, 0, 0);
+	}
+	return left;
+}
+
+/*
+ * The program is gone. What it was told is sent gets sent by this thread alone, with a descriptor table that nobody
+ * shares and that holds nothing else: all other ends are closed as if this process had never been.
+ */
 static HOST void drain_and_end(struct wire_control *control)
 {
-	bool waiting;
-
 	store32(&control->draining, 1);
-	do {
-		waiting = false;
+	while (end_twins(control))
+		wait_and_drain(control, SWEEP_NS);
+	host_syscall(__NR_unshare, CLONE_FILES, 0, 0, 0, 0, 0);
+	for (;;) {
 		for (uint32_t i = 0; i < lane_total(control); i++)
-			waiting |= tend(control, control_lane(control, i));
-		waiting |= wait_and_drain(control, waiting ? SWEEP_NS : 0);
-	} while (waiting);
-	host_syscall(__NR_exit_group, 0, 0, 0, 0, 0, 0);
+			posts_serve(control, control_lane(control, i));
+		if (!close_others(control))
+			host_syscall(__NR_exit_group, 0, 0, 0, 0, 0, 0);
+		wait_and_drain(control, ALIVE_NS);
+	}
 }
 
 static HOST void control_main(struct wire_control *control)

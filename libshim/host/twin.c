@@ -116,7 +116,8 @@ static HOST void serve(struct wire_control *control, struct wire_lane *lane, uin
 }
 
 /* Until there is something to do: the new request word, or the old one when there are only posts. */
-static HOST uint32_t await_work(struct wire_lane *lane, uint32_t served, uint64_t budget)
+static HOST uint32_t await_work(struct wire_control *control, struct wire_lane *lane, uint32_t served,
+				uint64_t budget)
 {
 	uint64_t start = cycles();
 	uint32_t word;
@@ -131,7 +132,7 @@ static HOST uint32_t await_work(struct wire_lane *lane, uint32_t served, uint64_
 		if (!change32(&lane->request, served, served | WORD_ASLEEP) &&
 		    load32(&lane->request) != (served | WORD_ASLEEP))
 			return load32(&lane->request) & ~WORD_ASLEEP;
-		if (load32(&lane->post_head) != lane->post_seen) {
+		if (load32(&lane->post_head) != lane->post_seen || load32(&control->draining)) {
 			change32(&lane->request, served | WORD_ASLEEP, served);
 			return load32(&lane->request) & ~WORD_ASLEEP;
 		}
@@ -149,8 +150,12 @@ static HOST void twin_main(struct wire_lane *lane, struct wire_control *control)
 	store32(&lane->twin_state, TWIN_SERVING);
 	futex_wake(&lane->twin_state);
 	for (;;) {
-		uint32_t word = await_work(lane, served, 20000);
+		uint32_t word = await_work(control, lane, served, 20000);
 
+		if (load32(&control->draining)) {
+			store32(&lane->twin_state, TWIN_NONE);
+			host_syscall(__NR_exit, 0, 0, 0, 0, 0, 0);
+		}
 		if (word == served) {
 			posts_serve(control, lane);
 			continue;
