@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from scone_preload.spec.build import MAX_ERRNO, Sources, errnos_for, errnos_of, flags_of, key_of, numbers_of, struct_of
 from scone_preload.spec.marks import Meaning, meaning_of
 from scone_preload.spec.model import ArgKind, CallFlag, Exit, ResultKind, Route, Struct
-from scone_preload.spec.parse import Param, Problem, Row
-from scone_preload.spec.types import BadType, arg_of, result_of
+from scone_preload.spec.parse import Problem, Row
+from scone_preload.spec.types import PLAIN, BadType, arg_of, result_of
 
 CALL_COUNT = 512
 MAX_ARGUMENTS = 6
@@ -104,17 +104,6 @@ def argument_names_differ(sources: Sources) -> Iterator[Problem]:
         for name, count in Counter(param.name for param in row.params).items():
             if count > 1:
                 yield Problem(row.where, f"duplicate argument {name}")
-
-
-def _kinds(sources: Sources, row: Row) -> Iterator[tuple[Param, ArgKind | str]]:
-    structs, flags = known_structs(sources), flags_of(sources.flags)
-    for param in row.params:
-        if not param.type.name:
-            continue
-        try:
-            yield param, arg_of(param, row.params, structs, flags).kind
-        except BadType as error:
-            yield param, str(error)
 
 
 def argument_types_are_known(sources: Sources) -> Iterator[Problem]:
@@ -228,8 +217,8 @@ def pointers_take_the_gate(sources: Sources) -> Iterator[Problem]:
         meaning = known_meaning(row)
         if meaning.route is not Route.HOST or meaning.exit is not Exit.ANY:
             continue
-        for param, kind in _kinds(sources, row):
-            if kind in POINTERS_ONLY_BY_GATE:
+        for param in row.params:
+            if PLAIN.get(param.type.name) in POINTERS_ONLY_BY_GATE:
                 yield Problem(row.where, f'{param.name} is an address, so the row needs @host(exit="gate")')
 
 

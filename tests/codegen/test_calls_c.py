@@ -9,7 +9,7 @@ import pytest
 from scone_preload.codegen import calls_c
 from scone_preload.spec import load, load_from
 from scone_preload.spec.model import ResultKind
-from tests.codegen.build import STRICT, compile_c, write_generated
+from tests.codegen.build import ENCLAVE, STRICT, compile_c, write_generated
 from tests.spec.samples import BASE
 
 SPEC = load()
@@ -75,3 +75,9 @@ def test_only_replies_with_unchecked_memory_are_direct() -> None:
     direct = {call.name for call in SPEC.calls if call.direct}
     assert {"read", "write", "pread64", "openat", "sendto", "getppid"} <= direct
     assert not {"fstat", "accept4", "recvmsg", "epoll_wait", "pipe2", "getsockopt", "select"} & direct
+
+
+def test_each_handler_of_a_row_is_defined_once_in_the_enclave_and_no_other_is() -> None:
+    definition = re.compile(r"^long (sys_\w+)\(struct frame \*\w+\)\n\{", re.M)
+    defined = [name for path in sorted(ENCLAVE.glob("*.c")) for name in definition.findall(path.read_text())]
+    assert sorted(defined) == sorted({f"sys_{call.name}" for call in SPEC.calls if call.handler} | {"sys_pass"})
