@@ -16,7 +16,7 @@ def assemble(tmp_path: Path) -> Build:
     def build(text: str, *flags: str, name: str = "case.so", suffix: str = ".S") -> Path:
         source, target = tmp_path / f"{name}{suffix}", tmp_path / name
         source.write_text(text + '\n.section .note.GNU-stack,"",@progbits\n' if suffix == ".S" else text)
-        command = ["gcc", "-nostdlib", *(flags or ("-shared",)), "-o", str(target), str(source)]
+        command = ["gcc", "-nostdlib", "-o", str(target), str(source), *(flags or ("-shared",))]
         subprocess.run(command, check=True)
         return target
 

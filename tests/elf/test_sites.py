@@ -1,5 +1,6 @@
 """Patch windows: taken where a jump is safe, refused where it isn't, and all of libc's and the loader's."""
 
+import itertools
 import re
 import subprocess
 from pathlib import Path
@@ -167,4 +168,4 @@ def test_windows_of_the_c_library_agree_with_objdump(name: str) -> None:
     assert len(analysis.unpatched) <= 2
     assert sum(not site.numbers for site in analysis.sites) <= 3
     offsets = [(site.offset, site.offset + len(site.code)) for site in analysis.sites]
-    assert all(end <= start for (_, end), (start, _) in zip(offsets, offsets[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(offsets))

@@ -1,0 +1,69 @@
+"""Objects are compiled when what they are made from has changed, and only then."""
+
+from pathlib import Path
+
+import pytest
+
+from scone_preload.build.objects import Layout, build_objects
+from scone_preload.build.toolchain import Compiler
+from scone_preload.errors import InternalError
+
+
+def compiled(layout: Layout, compiler: Compiler) -> tuple[set[str], str]:
+    said: list[str] = []
+    identity = build_objects(layout, compiler, said.append)
+    return {line.removeprefix("compile ") for line in said if line.startswith("compile ")}, identity
+
+
+def test_a_second_build_compiles_nothing(layout: Layout, compiler: Compiler) -> None:
+    first = compiled(layout, compiler)
+    assert first[0] == {"core.c", "served.c"}
+    assert compiled(layout, compiler) == (set(), first[1])
+    assert layout.objects_id.read_text().strip() == first[1]
+
+
+def test_a_changed_source_is_compiled_alone(layout: Layout, compiler: Compiler) -> None:
+    _, before = compiled(layout, compiler)
+    source = layout.libshim / "host" / "served.c"
+    source.write_text(source.read_text() + "/* more */\n")
+    names, after = compiled(layout, compiler)
+    assert names == {"served.c"}
+    assert after != before
+
+
+def test_a_changed_header_is_compiled_into_all_that_may_include_it(layout: Layout, compiler: Compiler) -> None:
+    compiled(layout, compiler)
+    (layout.libshim / "wire" / "helper.h").write_text("enum { HELPED = 8 };\n")
+    assert compiled(layout, compiler)[0] == {"core.c", "served.c"}
+
+
+def test_an_object_without_a_source_goes(layout: Layout, compiler: Compiler) -> None:
+    compiled(layout, compiler)
+    (layout.libshim / "host" / "served.c").unlink()
+    compiled(layout, compiler)
+    assert [path.name for path in layout.objects.glob("*.o")] == ["enclave-core.o"]
+
+
+def test_generated_code_belongs_to_the_enclave_unless_it_says_host(layout: Layout, compiler: Compiler) -> None:
+    (layout.generated / "calls.gen.c").write_text('#include "shim_abi.h"\n')
+    (layout.generated / "host_calls.gen.c").write_text('#include "helper.h"\n')
+    assert compiled(layout, compiler)[0] >= {"calls.gen.c", "host_calls.gen.c"}
+    assert {"enclave-calls.gen.o", "host-host_calls.gen.o"} <= {path.name for path in layout.objects.glob("*.o")}
+
+
+def test_the_host_side_can_not_include_the_enclaves(layout: Layout, compiler: Compiler) -> None:
+    (layout.libshim / "host" / "served.c").write_text('#include "shim_abi.h"\n')
+    with pytest.raises(InternalError, match=r"shim_abi\.h"):
+        compiled(layout, compiler)
+
+
+def test_a_warning_is_an_error_in_the_compilers_words(layout: Layout, compiler: Compiler) -> None:
+    (layout.libshim / "enclave" / "bad.c").write_text("int f(long x);\nint f(long x) { return x; }\n")
+    with pytest.raises(InternalError, match="conversion"):
+        compiled(layout, compiler)
+
+
+def test_objects_name_no_path_of_this_machine(layout: Layout, compiler: Compiler, tmp_path: Path) -> None:
+    compiled(layout, compiler)
+    for path in layout.objects.glob("*.o"):
+        assert str(tmp_path).encode() not in path.read_bytes()
