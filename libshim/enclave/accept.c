@@ -1,10 +1,12 @@
 /*
- * accept.c - new connections.
+ * accept.c - connections begin and end.
  *
- * Owns: what is known of a connection at birth. Must never: assume anything of the peer. Called by: dispatch.c.
+ * Owns: what is known of a connection at birth, and what must be sent before its end. Must never: assume anything of
+ * the peer. Called by: dispatch.c.
  */
 #include "dispatch.h"
 #include "descriptor.h"
+#include "ring.h"
 
 enum { SOCK_NONBLOCK_ = 04000 };
 
@@ -35,4 +37,16 @@ long sys_accept4(struct frame *frame);
 long sys_accept4(struct frame *frame)
 {
 	return accepted(frame, frame->arg[3]);
+}
+
+long sys_shutdown(struct frame *frame);
+long sys_shutdown(struct frame *frame)
+{
+	struct descriptor *descriptor = thread_self()->gate_only ? NULL : descriptor_of((int)frame->arg[0]);
+
+	if (!descriptor)
+		return pass_by_gate(frame);
+	TRY(ring_settle(thread_self(), (int)frame->arg[0], RING_RESTART));
+	descriptor->is_connected = false;	/* the next write asks the kernel */
+	return sys_pass(frame);
 }

@@ -101,7 +101,7 @@ long check_result(uint32_t nr, const struct call_shape *shape, const uint64_t *a
 			return u_result;
 		return check_refuse(nr, "result", u_result);
 	}
-	if (u_result == -GATE_RESTART)
+	if (u_result == -GATE_RESTART && thread_self()->signal_pending)
 		return u_result;
 	if (u_result > -192 && shape->errnos[-u_result / 64] & 1UL << -u_result % 64)
 		return u_result;

@@ -47,6 +47,16 @@
 	mov	%r14, FRAME_R14(%rsp)
 	mov	%r15, FRAME_R15(%rsp)
 	mov	%r11, FRAME_RSP(%rsp)
+	pushfq
+	popq	FRAME_FLAGS(%rsp)
+	cld
+.endm
+
+.macro DIRECTION frame			/* the one flag that programs may keep across a call */
+	testl	$0x400, FRAME_FLAGS(\frame)
+	jz	.Lforward\@
+	std
+.Lforward\@:
 .endm
 
 	.text
@@ -71,6 +81,7 @@ door_enter:
 LABEL door_leave				/* from here to door_leave_end the frame is the whole truth */
 	cmpl	$0, %gs:THREAD_PENDING
 	jne	door_leave_signal
+	DIRECTION %rsp
 	mov	FRAME_RDI(%rsp), %rdi
 	mov	FRAME_RSI(%rsp), %rsi
 	mov	FRAME_RDX(%rsp), %rdx
@@ -92,6 +103,7 @@ door_leave_signal:
 /* Everything from thread->frame: after gate_unmask, and for new threads. */
 FUNCTION door_leave_frame
 	mov	%gs:THREAD_FRAME, %r11
+	DIRECTION %r11
 	mov	FRAME_RAX(%r11), %rax
 	mov	FRAME_RBX(%r11), %rbx
 	mov	FRAME_RBP(%r11), %rbp
@@ -122,6 +134,7 @@ LABEL door_leave_new_end
 
 /* trap.c has put the frame at the top of the shim's stack and %rsp to it, then returned from SIGSYS to here. */
 FUNCTION door_trap
+	cld
 	jmp	door_enter
 
 /* Entered from door_symbol below, which runs as the program. */

@@ -40,7 +40,7 @@ struct enclave {
 	uint64_t exit_cost;		/* TSC cycles burned by each synchronous exit of a host call */
 	uint64_t text_start, text_end;	/* executable range of the shim, door code included */
 	bool     has_fsgsbase;
-	bool     has_dispatch;		/* Syscall User Dispatch is on; false only while starting */
+	bool     has_signalfd;		/* its readiness depends on who asks: waits take the gate from now on */
 	const char *shim_path;		/* as it stood in LD_PRELOAD */
 };
 

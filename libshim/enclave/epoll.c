@@ -296,7 +296,7 @@ long sys_epoll_wait(struct frame *frame)
 	if (!set)
 		return pass_by_gate(frame);
 	thread->stats.turns++;
-	if (enclave.mode == MODE_SYNC || (int)frame->arg[2] <= 0 || (int)frame->arg[2] > EVENTS_MAX || !ring_attach(thread))
+	if (enclave.mode == MODE_SYNC || enclave.has_signalfd || (int)frame->arg[2] <= 0 || (int)frame->arg[2] > EVENTS_MAX || !ring_attach(thread))
 		return wait_by_gate(frame, set);
 	thread->stats.calls_by_exit[WIRE_EXIT_RING]++;
 	result = wait_by_ring(frame, set);

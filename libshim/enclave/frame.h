@@ -25,6 +25,7 @@
 #define FRAME_RIP    112
 #define FRAME_RETRY  120
 #define FRAME_DOOR   128
+#define FRAME_FLAGS  136
 #define FRAME_SIZE   144
 
 #define DOOR_SYMBOL  0
@@ -43,7 +44,7 @@ struct frame {
 	uint64_t rip;		/* where the program goes on */
 	uint64_t retry;		/* where it goes to make the same call again (rax = number) */
 	uint64_t door;		/* DOOR_* */
-	uint64_t padding;
+	uint64_t flags;			/* of the program; only the direction flag matters to the shim */
 };
 
 _Static_assert(sizeof(struct frame) == FRAME_SIZE, "doors.S builds it");
@@ -52,5 +53,6 @@ _Static_assert(__builtin_offsetof(struct frame, rsp) == FRAME_RSP, "doors.S");
 _Static_assert(__builtin_offsetof(struct frame, rip) == FRAME_RIP, "doors.S");
 _Static_assert(__builtin_offsetof(struct frame, retry) == FRAME_RETRY, "doors.S");
 _Static_assert(__builtin_offsetof(struct frame, door) == FRAME_DOOR, "doors.S");
+_Static_assert(__builtin_offsetof(struct frame, flags) == FRAME_FLAGS, "doors.S");
 #endif
 #endif

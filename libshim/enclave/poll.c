@@ -29,6 +29,11 @@ void call_mask_end(void)
 	thread_self()->has_call_mask = false;
 }
 
+static long wait_pass(struct frame *frame)
+{
+	return enclave.has_signalfd ? pass_by_gate(frame) : sys_pass(frame);
+}
+
 /* How many of the polled descriptors have held data that is asked for. */
 static long held_count(uint64_t polled, uint64_t count)
 {
@@ -66,9 +71,9 @@ long sys_poll(struct frame *frame)
 
 	thread_self()->stats.turns++;
 	if (held <= 0)
-		return sys_pass(frame);
+		return wait_pass(frame);
 	now.arg[2] = 0;
-	TRY(sys_pass(&now));
+	TRY(wait_pass(&now));
 	return held_add(frame->arg[0], frame->arg[1]);
 }
 
@@ -85,7 +90,7 @@ long sys_ppoll(struct frame *frame)
 	TRY(call_mask_begin(&now.arg[3]));
 	if (held > 0)
 		now.arg[2] = (uint64_t)&none;
-	result = frame->arg[3] ? pass_by_gate(&now) : sys_pass(&now);
+	result = frame->arg[3] ? pass_by_gate(&now) : wait_pass(&now);
 	call_mask_end();
 	return result >= 0 && held > 0 ? held_add(frame->arg[0], frame->arg[1]) : result;
 }
@@ -136,7 +141,7 @@ static long select_any(struct frame *frame, bool by_gate)
 		memcpy(zero, &none, sizeof zero);
 		now.arg[4] = (uint64_t)zero;
 	}
-	result = by_gate ? pass_by_gate(&now) : sys_pass(&now);
+	result = by_gate ? pass_by_gate(&now) : wait_pass(&now);
 	return result >= 0 && held > 0 ? select_add(frame->arg[1], frame->arg[0], found, result) : result;
 }
 
@@ -163,4 +168,17 @@ long sys_pselect6(struct frame *frame)
 	result = select_any(&now, true);
 	call_mask_end();
 	return result;
+}
+
+long sys_signalfd4(struct frame *frame);
+long sys_signalfd4(struct frame *frame)
+{
+	enclave.has_signalfd = true;
+	return pass_by_gate(frame);
+}
+
+long sys_signalfd(struct frame *frame);
+long sys_signalfd(struct frame *frame)
+{
+	return sys_signalfd4(frame);
 }

@@ -17,6 +17,8 @@
 enum { FP_XSTATE_MAGIC = 0x46505853, FPSTATE_MAX = 16384, FPSTATE_LEGACY = 512, REDZONE = 128,
        UCONTEXT_SIZE = 304, SIGINFO_SIZE = 128, SI_CODE_AT = 8, SYS_USER_DISPATCH_ = 2, SIGSTACK_MIN = 2048 };
 
+#define DIRECTION_FLAG 0x400UL
+
 _Static_assert(sizeof(struct ucontext) == UCONTEXT_SIZE, "SIGFRAME_INFO in doors.S");
 
 struct action { uint64_t handler, flags, restorer, mask; };
@@ -123,6 +125,7 @@ static void context_from_frame(struct ucontext *context, const struct frame *fra
 	at->rsp = frame->rsp;
 	at->rip = frame->rip;
 	at->rcx = frame->rip;
+	at->eflags = (at->eflags & ~DIRECTION_FLAG) | (frame->flags & DIRECTION_FLAG);
 }
 
 /* A second signal came when the first one's handler was about to be entered: as if it had been. */

@@ -50,6 +50,7 @@ void trap_arrived(struct thread *thread, const uint8_t *info, struct ucontext *c
 		.nr = at->rax, .arg = { at->rdi, at->rsi, at->rdx, at->r10, at->r8, at->r9 },
 		.rbx = at->rbx, .rbp = at->rbp, .r12 = at->r12, .r13 = at->r13, .r14 = at->r14, .r15 = at->r15,
 		.rsp = at->rsp, .rip = at->rip, .retry = at->rip - 2, .door = DOOR_TRAP,
+		.flags = at->eflags,
 	};
 	if (enclave.flags & FLAG_STATS)
 		report_once(at->rip);

@@ -49,11 +49,11 @@ def compiler_environment() -> dict[str, str]:
 
 
 def find_compiler() -> Compiler | None:
-    """$CC, else the first of gcc, cc and clang that works."""
+    """$CC, else the first of gcc, cc and clang that can compile and link."""
     for name in (os.environ.get("CC", ""), *NAMES):
         command = shutil.which(name) if name else None
         version = _version(command) if command else ""
-        if command and version:
+        if command and version and _works(command):
             return Compiler(command, version)
     return None
 
@@ -71,3 +71,10 @@ def _version(command: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.partition("\n")[0] if done.returncode == 0 else ""
+
+
+def _works(command: str) -> bool:
+    """True if its assembler and linker are there, too."""
+    arguments = ["-shared", "-nostdlib", "-x", "c", "-", "-o", os.devnull]
+    done = subprocess.run([command, *arguments], input=b"int x;\n", capture_output=True, check=False)
+    return done.returncode == 0

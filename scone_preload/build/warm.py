@@ -35,8 +35,8 @@ def find_warm(path: str, environment: Mapping[bytes, bytes], *, same_search: boo
         lines = text.splitlines()
         if len(lines) < 4 or lines[0] != wanted[0] or (same_search and lines[1] != wanted[1]):
             continue
-        if all(_is_same(line) for line in lines[2:]):
-            return lines[2].partition(" ")[2]
+        if _pinned(lines[3]) == path and all(_is_same(line) for line in lines[2:]):
+            return _pinned(lines[2])
     return ""
 
 
@@ -47,7 +47,7 @@ def head(objects: str, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
 
 
 def index_text(objects: str, environment: Mapping[bytes, bytes], shim: str, inputs: Sequence[str]) -> str:
-    """A whole index file; "" if a path can't be written on a line or is gone."""
+    """A whole index file, `inputs` beginning with the program's path; "" if a path is gone or has a line break."""
     try:
         pins = [_pin(path) for path in (shim, *inputs)]
     except OSError:
@@ -58,7 +58,7 @@ def index_text(objects: str, environment: Mapping[bytes, bytes], shim: str, inpu
 
 
 def index_file(directory: str, path: str) -> str:
-    """Where the index of an absolute program path lies; over-long names share their end, which only costs hits."""
+    """Where the index of an absolute program path lies; long paths with the same end share a file, the last one wins."""
     name = path.replace("%", "%25").replace("/", "%2F")
     return f"{directory}/index/{name[-NAME_MAX:]}"
 
@@ -74,9 +74,14 @@ def _pin(path: str) -> str:
     return f"{info.st_dev},{info.st_ino},{info.st_size},{info.st_mtime_ns},{info.st_ctime_ns} {path}"
 
 
+def _pinned(line: str) -> str:
+    """The path that a line pins."""
+    return line.partition(" ")[2]
+
+
 def _is_same(line: str) -> bool:
     try:
-        return _pin(line.partition(" ")[2]) == line
+        return _pin(_pinned(line)) == line
     except (OSError, ValueError):
         return False
 

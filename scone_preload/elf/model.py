@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-ANALYSER_VERSION = 1  # part of every cache key: raise it when an analysis may come out differently
+ANALYSER_VERSION = 2  # part of every cache key: raise it when an analysis may come out differently
 SITE_WINDOW_MAX = 18  # shim_abi.h
 JUMP_SIZE = 5
 

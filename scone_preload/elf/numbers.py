@@ -10,6 +10,7 @@ STEPS_MAX = 4000
 WIDE = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
 KEPT_BY_CALLS = {"rbx", "rbp", "r12", "r13", "r14", "r15"}
 ENDS = ("jmp", "ret", "ud2", "hlt", "notrack jmp", "bnd jmp", "int3")
+READ_ONLY = ("cmp", "test", "push", "bt", "nop", "j")  # their first operand is read
 IMMEDIATE = re.compile(r"(0x[0-9a-f]+|\d+)\Z")
 
 
@@ -68,6 +69,8 @@ class NumberFinder:
         for source in self.targets.branches.get(address, []):
             from_region = self.decoder.region(source)
             index = from_region.index(source)
+            if source >= from_region.broken:
+                return None
             if index is not None:
                 found.append(from_region.instructions[index])
         index = region.index(address)
@@ -102,9 +105,12 @@ class NumberFinder:
         return None, []
 
     def _writes(self, instruction: Instruction, register: str) -> bool:
+        aliases = _aliases(register)
+        if instruction.text.partition(", ")[0] in aliases and not instruction.name.startswith(READ_ONLY):
+            return True
         insn = self.decoder.detail(instruction)
         written = {insn.reg_name(number) for number in insn.regs_access()[1]}
-        return bool(written & _aliases(register))
+        return bool(written & aliases)
 
 
 def _aliases(register: str) -> set[str]:

@@ -14,12 +14,13 @@ from scone_preload.elf.classify import HEAD_SIZE, SCRIPT_DEPTH_MAX, SCRIPT_LINE_
 from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NotRunnable, SconeError
 from scone_preload.runtime import wire
 from scone_preload.runtime.places import exec_path, open_in_root, shares_root
+from scone_preload.runtime.publish import readable_shim
 
 
 def decide(message: wire.Exec, pid: int) -> bytes:
     """Return the answer to EXEC for process `pid`."""
     try:
-        shim = foreign_shim(message, pid) if not shares_root(pid) else shim_for(Path(exec_path(message, pid)))
+        shim = shim_for(Path(exec_path(message, pid)), pid) if shares_root(pid) else foreign_shim(message, pid)
     except GainsPrivilege as error:
         return wire.build_exec_answer(error=errno.EPERM, message=_words(error))
     except SconeError as error:
@@ -29,13 +30,14 @@ def decide(message: wire.Exec, pid: int) -> bytes:
     return wire.build_exec_answer(error=0, shim=os.fsencode(shim))
 
 
-def shim_for(path: Path) -> Path:
-    """Return the shim under which a process of this root may execute `path`; raise SconeError when it may not."""
+def shim_for(path: Path, pid: int) -> Path:
+    """Return the shim under which process `pid`, of this root, may execute `path`; raise SconeError."""
     try:
         path.stat()
-        return exec_shim(classify(path).path)
+        shim = exec_shim(classify(path).path)
     except (OSError, BinaryNotFound, NotRunnable):
-        return exec_shim(None)
+        shim = exec_shim(None)
+    return readable_shim(shim, pid)
 
 
 def foreign_shim(message: wire.Exec, pid: int) -> Path:
@@ -44,7 +46,7 @@ def foreign_shim(message: wire.Exec, pid: int) -> Path:
     if not path.startswith("/"):
         path = f"{os.fsdecode(message.cwd)}/{path}" if message.dirfd == wire.AT_FDCWD else exec_path(message, pid)
     check_foreign(path, pid)
-    shim = exec_shim(None)
+    shim = readable_shim(exec_shim(None), pid)
     if not same_file(shim, pid):
         raise BinaryRefused("shim not visible in this root", str(shim), "bind-mount its folder there")
     return shim

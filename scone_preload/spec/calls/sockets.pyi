@@ -21,6 +21,7 @@ class Create:
     @handler
     @restarts
     def accept4(fd: sock, addr: out_sockaddr[addrlen], addrlen: inout[socklen], flags: flags(SOCK)) -> new_fd: ...
+    @handler
     def shutdown(fd: sock, how: one(SHUT)) -> zero: ...
 
 @host
