@@ -1,0 +1,5 @@
+cat <<END
+first $((1 + 1))
+second
+END
+cat <<<'a here string'

@@ -1,0 +1,1 @@
+yes | head -3; echo ${PIPESTATUS[0]}

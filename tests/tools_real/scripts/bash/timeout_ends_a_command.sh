@@ -1,0 +1,4 @@
+timeout 0.2 sleep 10
+echo $?
+timeout -s KILL 0.2 sleep 10
+echo $?

@@ -1,0 +1,1 @@
+mkfifo f; (echo through a fifo > f) & cat f; wait

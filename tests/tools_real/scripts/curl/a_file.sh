@@ -1,0 +1,2 @@
+echo local > f
+curl -sS file://$PWD/f

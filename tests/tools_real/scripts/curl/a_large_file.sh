@@ -1,0 +1,2 @@
+curl -sS -o got $URL/large
+md5sum got

@@ -1,0 +1,1 @@
+curl -sS http://localhost:$PORT/page | wc -l

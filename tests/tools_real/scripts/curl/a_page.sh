@@ -1,0 +1,1 @@
+curl -sS $URL/page | md5sum

@@ -1,0 +1,2 @@
+curl -sS -f $URL/absent
+echo $?

@@ -1,0 +1,3 @@
+gcc -O3 -flto=2 main.c twice.c -lm -o prog && ./prog
+echo $?
+rm prog

@@ -1,0 +1,3 @@
+git status --short
+git fsck --strict
+git diff HEAD~1 --stat | tail -1

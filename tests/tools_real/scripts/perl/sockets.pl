@@ -1,0 +1,1 @@
+use IO::Socket::INET; my $l = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!; if (!fork) { my $c = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $l->sockport) or die $!; print $c "hello\n"; exit } my $s = $l->accept; print scalar <$s>; wait
