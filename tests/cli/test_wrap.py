@@ -178,6 +178,17 @@ class TestTheProgram:
         assert done.stdout == "126\n"
         assert "static" in done.stderr
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up its user")
+    def test_a_child_that_has_given_up_its_user_is_wrapped(self, scone_wrap: Path, mode: str, tmp_path: Path) -> None:
+        tmp_path.chmod(0o700)  # a cache that the child can't read
+        show = ("sh", "-c", "id -u; grep -c '[.]so$' /proc/self/maps; grep -c scone /proc/self/maps")
+        change = ("setpriv", "--reuid", "65534", "--clear-groups")
+        environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+        done = run(scone_wrap, "--syscalls", mode, *change, *show, env=environment)
+        user, _, shim_mappings = done.stdout.split()
+        assert (user, done.stderr) == ("65534", "")
+        assert int(shim_mappings) > 0
+
     def test_statistics_come_as_a_table_or_as_json(self, scone_wrap: Path, mode: str, tmp_path: Path) -> None:
         done = run(scone_wrap, "--syscalls", mode, "--stats", "cat", "/etc/hostname")
         assert "scone-wrap: syscalls " in done.stderr
