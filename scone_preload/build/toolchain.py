@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def _version(command: str) -> str:
 
 def _works(command: str) -> bool:
     """True if its assembler and linker are there, too."""
-    arguments = ["-shared", "-nostdlib", "-x", "c", "-", "-o", os.devnull]
-    done = subprocess.run([command, *arguments], input=b"int x;\n", capture_output=True, check=False)
+    with tempfile.TemporaryDirectory(prefix="scone-compiler-") as folder:
+        arguments = ["-shared", "-nostdlib", "-x", "c", "-", "-o", f"{folder}/x"]
+        done = subprocess.run([command, *arguments], input=b"int x;\n", capture_output=True, check=False)
     return done.returncode == 0

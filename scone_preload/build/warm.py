@@ -58,7 +58,7 @@ def index_text(objects: str, environment: Mapping[bytes, bytes], shim: str, inpu
 
 
 def index_file(directory: str, path: str) -> str:
-    """Where the index of an absolute program path lies; long paths with the same end share a file, the last one wins."""
+    """Where the index of an absolute program path lies; long paths with the same end share one file."""
     name = path.replace("%", "%25").replace("/", "%2F")
     return f"{directory}/index/{name[-NAME_MAX:]}"
 

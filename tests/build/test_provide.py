@@ -66,6 +66,19 @@ def test_a_changed_program_is_analysed_anew(built: Layout, program: Path, enviro
     assert provide_shim(str(program), environment) != first
 
 
+def test_long_paths_that_share_an_index_file_are_told_apart(
+    built: Layout, tmp_path: Path, environment: Environment
+) -> None:
+    paths = []
+    for first, binary in (("a", "/bin/true"), ("b", "/bin/cat")):
+        folder = tmp_path / first / ("x" * 120) / ("y" * 120)
+        folder.mkdir(parents=True)
+        paths.append(str(shutil.copy(binary, folder / "program")))
+    assert index_file("", paths[0]) == index_file("", paths[1])
+    assert provide_shim(paths[0], environment) != provide_shim(paths[1], environment)
+    assert find_warm(paths[0], environment) == ""
+
+
 def test_a_program_made_setuid_later_is_refused(built: Layout, program: Path, environment: Environment) -> None:
     provide_shim(str(program), environment)
     program.chmod(0o4755)

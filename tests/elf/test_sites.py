@@ -77,6 +77,10 @@ PATTERNS = {
         "mov $39,%ebx; call g; mov %ebx,%eax; mov %rdi,%rsi; syscall; ret; g: ret",
         ("4889fe0f05", 3, (39,)),
     ),
+    "an instruction that changes rax in another way spoils the number": (
+        "mov $39,%eax; add $1,%eax; mov %rdi,%rsi; syscall; ret",
+        ("4889fe0f05", 3, ()),
+    ),
     "an earlier syscall's result is no number": ("mov $39,%eax; syscall; syscall; ret", None),
 }
 
