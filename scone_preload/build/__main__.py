@@ -27,7 +27,6 @@ def build_all() -> None:
         objects=Path(paths.OBJECTS),
         objects_id=Path(paths.OBJECTS_ID),
     )
-    Path(paths.OBJECTS_ID).unlink(missing_ok=True)  # a failed build must not leave the old identity to be trusted
     identity = build_objects(layout, compiler, _say)
     cache, _ = open_cache(os.environb)
     generic = Path(paths.GENERIC_SHIM)

@@ -45,6 +45,8 @@ def build_objects(layout: Layout, compiler: Compiler, say: Callable[[str], None]
     layout.objects.mkdir(parents=True, exist_ok=True)
     jobs = _jobs(layout, compiler)
     stale = [job for job in jobs if not job.target.exists() or _stored_key(job.target) != job.key]
+    if stale:  # a build that fails half-way must not leave the old identity to be trusted
+        layout.objects_id.unlink(missing_ok=True)
     with ThreadPoolExecutor(JOBS) as pool:
         list(pool.map(lambda job: _compile(job, compiler, say), stale))
     wanted = {job.target.name for job in jobs}

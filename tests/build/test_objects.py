@@ -67,3 +67,12 @@ def test_objects_name_no_path_of_this_machine(layout: Layout, compiler: Compiler
     compiled(layout, compiler)
     for path in layout.objects.glob("*.o"):
         assert str(tmp_path).encode() not in path.read_bytes()
+
+
+def test_a_failed_build_leaves_no_identity_to_be_trusted(layout: Layout, compiler: Compiler) -> None:
+    compiled(layout, compiler)
+    assert layout.objects_id.exists()
+    (layout.libshim / "enclave" / "core.c").write_text("not C\n")
+    with pytest.raises(InternalError):
+        compiled(layout, compiler)
+    assert not layout.objects_id.exists()
