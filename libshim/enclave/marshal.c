@@ -9,12 +9,12 @@
  */
 #include <linux/fcntl.h>
 #include <linux/resource.h>
-#include <asm/signal.h>
 #include "dispatch.h"
 #include "check.h"
 #include "descriptor.h"
 #include "marshal.h"
 #include "ring.h"
+#include "signal.h"
 #include "untrusted.h"
 
 enum { PATH_SIZE = 4096, STRUCT_MAX = 1024, SOCKADDR_MAX = 128, VECTORS_MAX = 1024, NO_RING = 1, MSG_NOSIGNAL_ = 0x4000,
@@ -402,6 +402,7 @@ long pass_by_ring(struct frame *frame)
 	struct io_part vectors[VECTORS_MAX];
 	struct thread *thread = thread_self();
 	struct parcel parcel = { .shape = &call_shapes[nr], .thread = thread, .arg = frame->arg, .vectors = vectors };
+	enum ring_class class = ring_class_of(parcel.shape);
 	long result;
 
 	if (!is_shareable(parcel.shape, frame->arg) || !ring_attach(thread))
@@ -412,7 +413,10 @@ long pass_by_ring(struct frame *frame)
 		return pass_by_gate(frame);
 	}
 	if (result == 0) {
-		result = ring_call(thread, nr, parcel.sent, ring_class_of(parcel.shape));
+		result = ring_call(thread, nr, parcel.sent, class);
+		thread->has_posted = false;
+		if (result == -GATE_RESTART && class == RING_RESTART && !signal_restarts(thread))
+			result = -EINTR;
 		thread->stats.calls_by_exit[WIRE_EXIT_RING]++;
 		if (result == -EPIPE || result == -EFBIG)
 			signals_follow(&parcel, result, nr);

@@ -60,11 +60,13 @@ static long write_parts(struct frame *frame, const struct transfer *transfer)
 
 	if (!transfer->is_plain ||
 	    !stream_post((int)frame->arg[0], transfer->parts, transfer->count, transfer->flags, &result)) {
+		struct descriptor *descriptor = descriptor_of((int)frame->arg[0]);
+
 		result = sys_pass(frame);
-		if (result > 0) {
+		if (result > 0)
 			thread_self()->stats.bytes_out += (uint64_t)result;
-			descriptor_of((int)frame->arg[0])->is_connected = true;
-		}
+		if (result > 0 && descriptor)
+			descriptor->is_connected = true;
 		return result;
 	}
 	if (result == -EPIPE && !(transfer->flags & MSG_NOSIGNAL_))
