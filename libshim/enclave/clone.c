@@ -171,6 +171,7 @@ long sys_clone3(struct frame *frame)
 
 void stats_send(bool is_end)
 {
+	struct ring_stats of_ring;
 	struct wire_stats sum;
 	uint64_t *total = (uint64_t *)&sum;
 
@@ -184,6 +185,10 @@ void stats_send(bool is_end)
 			sum.calls[i] += each->stats.calls[i];
 		memset(&each->stats, 0, sizeof each->stats);
 	}
+	ring_stats(&of_ring);
+	sum.crossings = of_ring.crossings;
+	sum.ring_spun = of_ring.spun;
+	sum.ring_slept = of_ring.slept;
 	control_stats(&sum, is_end);
 }
 

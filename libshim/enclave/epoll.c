@@ -14,7 +14,7 @@
 #include "stream.h"
 #include "untrusted.h"
 
-enum { PIECE_COUNT = 1024, PIECE_SIZE = 1024, EVENTS_MAX = 4096, AHEAD_MAX = 64 };
+enum { PIECE_COUNT = 1024, PIECE_SIZE = 1024, EVENTS_MAX = 512, AHEAD_MAX = 64 };
 
 struct registration {
 	uint64_t data;
@@ -257,10 +257,10 @@ static void aheads_hold(const struct epoll_event *lane, const struct ring_ahead 
 static long wait_by_ring(struct frame *frame, struct epoll_set *set)
 {
 	struct thread *thread = thread_self();
-	uint64_t size = frame->arg[2] * sizeof(struct epoll_event);
+	long capacity = (int)frame->arg[2] < EVENTS_MAX ? (int)frame->arg[2] : EVENTS_MAX;	/* the rest comes next turn */
 	struct ring_ahead ahead[AHEAD_MAX];
-	long args[6] = { (long)frame->arg[0], 0, (long)frame->arg[2], (long)frame->arg[3], 0, 0 }, result, held;
-	struct epoll_event *lane = lane_data(thread, size);
+	long args[6] = { (long)frame->arg[0], 0, capacity, (long)frame->arg[3], 0, 0 }, result, held;
+	struct epoll_event *lane = lane_data(thread, (size_t)capacity * sizeof *lane);
 	size_t ahead_count;
 
 	if (!lane)
@@ -296,7 +296,7 @@ long sys_epoll_wait(struct frame *frame)
 	if (!set)
 		return pass_by_gate(frame);
 	thread->stats.turns++;
-	if (enclave.mode == MODE_SYNC || enclave.has_signalfd || (int)frame->arg[2] <= 0 || (int)frame->arg[2] > EVENTS_MAX || !ring_attach(thread))
+	if (enclave.mode == MODE_SYNC || enclave.has_signalfd || (int)frame->arg[2] <= 0 || !ring_attach(thread))
 		return wait_by_gate(frame, set);
 	thread->stats.calls_by_exit[WIRE_EXIT_RING]++;
 	result = wait_by_ring(frame, set);
