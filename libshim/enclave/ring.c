@@ -81,16 +81,21 @@ static long lane_enter(struct thread *thread, enum ring_class class)
 	}
 }
 
-static void lane_issue(struct lane *lane, uint8_t kind, uint16_t count)
+/* Whether the twin had to be woken. */
+static bool lane_issue(struct lane *lane, uint8_t kind, uint16_t count)
 {
 	struct wire_lane *wire = lane->wire;
 
 	wire->kind = kind;
 	wire->count = count;
+	wire->spin = pace_issue(lane);
 	lane->stats.crossings++;
 	lane_crossed(lane);
-	if (exchange32(&wire->request, lane->sequence) & WORD_ASLEEP)
-		gate3(__NR_futex, &wire->request, FUTEX_WAKE, 1);
+	if (!(exchange32(&wire->request, lane->sequence) & WORD_ASLEEP))
+		return false;
+	pace_wake(lane);
+	gate3(__NR_futex, &wire->request, FUTEX_WAKE, 1);
+	return true;
 }
 
 /* Whether the request is done. */
@@ -106,7 +111,7 @@ static bool lane_done(struct lane *lane, uint32_t u_done)
 
 static bool lane_spin(struct thread *thread, struct lane *lane, enum ring_class class, uint64_t budget)
 {
-	uint64_t start = ring_cycles();
+	uint64_t start = ring_cycles(), now = start, before;
 
 	do {
 		if (lane_done(lane, fetch32(&lane->wire->done)))
@@ -114,7 +119,9 @@ static bool lane_spin(struct thread *thread, struct lane *lane, enum ring_class 
 		if (class != RING_WAIT && thread->signal_pending)
 			return false;
 		__asm__ volatile("pause");
-	} while (ring_cycles() - start < budget);
+		before = now;
+		now = ring_cycles();
+	} while (now - start < budget && !pace_taken(lane, before, now));
 	return false;
 }
 
@@ -170,17 +177,18 @@ long lane_cross(struct thread *thread, uint8_t kind, uint16_t count, enum ring_c
 
 	for (;;) {
 		long u_result;
+		bool spun, woken;
 
 		if (class != RING_WAIT && thread->signal_pending)
 			return -GATE_RESTART;
 		TRY(lane_enter(thread, class));
-		lane_issue(lane, kind, count);
-		if (lane_spin(thread, lane, class, 20000)) {
-			lane->stats.spun++;
-		} else {
-			lane->stats.slept++;
+		woken = lane_issue(lane, kind, count);
+		spun = lane_spin(thread, lane, class, pace_budget(lane, woken));
+		if (!spun)
 			lane_sleep(thread, lane, class);
-		}
+		lane->stats.spun += spun;
+		lane->stats.slept += !spun;
+		pace_done(lane, spun, class);
 		u_result = (long)fetch64(&lane->wire->result);
 		if (likely(!lane_leave(lane, class))) {
 			if (u_result == RING_NOT_BEGUN)

@@ -15,6 +15,18 @@
 /* lane.busy */
 enum { LANE_IDLE = 0, LANE_BUSY, LANE_INTERRUPTIBLE, LANE_CANCELLED };
 
+enum { CPU_WORDS = 16 };		/* of an affinity mask: 1024 cores */
+
+/* See ring_pace.c. Times in cycles. */
+struct pace {
+	bool     spins;
+	bool     together;		/* the twin is kept on core twin_cpu; else off it, or anywhere */
+	uint32_t twin_cpu;
+	uint32_t cpu;			/* ours at the newest request */
+	uint32_t near, far, misses;
+	uint64_t last_done, since, retry, backoff;
+};
+
 struct lane {
 	struct wire_lane *wire;
 	uint32_t index;
@@ -34,6 +46,7 @@ struct lane {
 	uint64_t first_post;		/* cycles at the first post since the last crossing */
 	uint32_t expect_crossing;	/* posts were soon followed by crossings: so many times in a row */
 
+	struct pace pace;
 	struct ring_stats stats;
 };
 
@@ -59,7 +72,7 @@ struct ring {
 	void    *map;
 	struct wire_control *control;
 	struct fd_posts *fd_posts;	/* FD_MARK_COUNT of them */
-	struct ring_stats gone;		/* of lanes before a fork */
+	uint64_t cpus[CPU_WORDS];	/* the affinity the helper began with */
 };
 
 extern struct ring ring;
@@ -74,6 +87,21 @@ static inline uint64_t ring_cycles(void)
 	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
 	return (uint64_t)high << 32 | low;
 }
+
+/* Before a request is issued: for how long (times 256 cycles) the twin may look for the next before it sleeps. */
+uint8_t pace_issue(struct lane *lane);
+
+/* Before the sleeping twin is woken. */
+void pace_wake(struct lane *lane);
+
+/* For how many cycles to spin; `woken`: the twin slept. */
+uint64_t pace_budget(const struct lane *lane, bool woken);
+
+/* Whether a step of spinning took so long that somebody else must have had the core: stop spinning. */
+bool pace_taken(struct lane *lane, uint64_t before, uint64_t now);
+
+/* After a request. */
+void pace_done(struct lane *lane, bool spun, enum ring_class class);
 
 /* Begins a request on the thread's lane, issues what `kind` and `count` say (call, args or batch are in place), and
  * waits. 0 done; else as ring_call(). */

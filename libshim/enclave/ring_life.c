@@ -49,6 +49,7 @@ static long ring_map(void)
 	gate3(__NR_madvise, at, ring.map_size, MADV_DONTDUMP);
 	ring.map = (void *)at;
 	ring.control = (struct wire_control *)(((uintptr_t)at + LANE_SIZE - 1) & ~(LANE_SIZE - 1));
+	gate3(__NR_sched_getaffinity, 0, sizeof ring.cpus, ring.cpus);
 	ring.control->magic = RING_MAGIC;
 	ring.control->lane_count = ring.lane_count;
 	ring.control->ring_size = (ring.lane_count + 1ul) * LANE_SIZE;
@@ -143,7 +144,7 @@ long lane_ready(struct lane *lane)
 		    fetch32(&lane->wire->twin_state) != TWIN_SERVING)
 			result = -EAGAIN;
 		else
-			lane->generation = ring.generation;
+			lane->generation = ring.generation, lane->pace = (struct pace){ 0 };
 	}
 	mutex_unlock(&ring.mutex);
 	return result;

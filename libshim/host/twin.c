@@ -50,6 +50,8 @@ extern const char cancellable_insn[] __attribute__((visibility("hidden")));
 extern const char cancellable_abort[] __attribute__((visibility("hidden")));
 extern const char twin_restorer[] __attribute__((visibility("hidden")));
 
+enum { WAKE_FACTOR = 8 };	/* the program's thread takes so much longer to come when it has to be woken */
+
 struct kernel_sigaction {
 	void (*handler)(int, void *, void *);
 	unsigned long flags;
@@ -144,13 +146,14 @@ static HOST void twin_main(struct wire_lane *lane, struct wire_control *control)
 {
 	uint64_t open_signals = ~(1ul << (SIGNAL_CANCEL - 1));
 	uint32_t served = load32(&lane->done) & ~WORD_ASLEEP;
+	uint64_t budget = 0;
 
 	lane->twin_tid = (int32_t)host_syscall(__NR_gettid, 0, 0, 0, 0, 0, 0);
 	host_syscall(__NR_rt_sigprocmask, 2, (long)&open_signals, 0, 8, 0, 0);
 	store32(&lane->twin_state, TWIN_SERVING);
 	futex_wake(&lane->twin_state);
 	for (;;) {
-		uint32_t word = await_work(control, lane, served, 20000);
+		uint32_t word = await_work(control, lane, served, budget);
 
 		if (load32(&control->draining)) {
 			store32(&lane->twin_state, TWIN_NONE);
@@ -162,8 +165,11 @@ static HOST void twin_main(struct wire_lane *lane, struct wire_control *control)
 		}
 		serve(control, lane, word);
 		served = word;
-		if (swap32(&lane->done, word) & WORD_ASLEEP)
+		budget = lane->spin * 256ul;
+		if (swap32(&lane->done, word) & WORD_ASLEEP) {
 			futex_wake(&lane->done);
+			budget *= WAKE_FACTOR;
+		}
 	}
 }
 

@@ -111,7 +111,7 @@ struct wire_lane {
 	/* written by the enclave */
 	uint32_t request;	/* futex word: sequence of the newest request; asleep bit set by the twin */
 	uint8_t  kind;		/* enum request_kind */
-	uint8_t  cpu;		/* where the program's thread runs, plus one; 0: anywhere */
+	uint8_t  spin;		/* times 256 cycles: how long the twin looks for the next request before it sleeps */
 	uint16_t count;		/* of batch[] */
 	int64_t  nr;
 	uint64_t args[6];

@@ -1,0 +1,115 @@
+/*
+ * ring_pace.c - how the two sides of a lane wait for each other.
+ *
+ * Owns: the choice between spinning (both awake on two cores) and handing over (both sleep, the twin is kept on the
+ * program's core). Must never: decide anything but speed; all it looks at may be the host's doing. Used by: ring.c.
+ *
+ *   handing over ── crossings follow closely, and it is time to try again ──► spinning
+ *   spinning ── somebody else wanted the core, or replies or crossings are slow ──► handing over, longer each time
+ */
+#include "ring_inner.h"
+
+enum {
+	NEAR_CYCLES    = 20000,		/* a crossing follows the last one closely */
+	NEAR_COUNT     = 16,		/* so many in a row are worth spinning for */
+	FAR_COUNT      = 8,		/* so many more far ones than near ones are not */
+	SPIN_CYCLES    = 20000,
+	WAKE_FACTOR    = 8,		/* times that, when the other side had to be woken: on an idle core that takes long */
+	MISS_COUNT     = 4,		/* so many replies in a row that didn't come within SPIN_CYCLES end it */
+	TAKEN_CYCLES   = 25000,		/* a step of spinning that takes so long was not ours */
+	RETRY_MIN      = 1 << 24,	/* cycles until spinning is tried again */
+	RETRY_MAX      = 1 << 30,
+};
+
+static inline uint64_t cycles_and_cpu(uint32_t *cpu)
+{
+	uint32_t low, high, aux;
+
+	__asm__ volatile("rdtscp" : "=a"(low), "=d"(high), "=c"(aux));
+	*cpu = aux & 0xfff;
+	return (uint64_t)high << 32 | low;
+}
+
+/* Lets the twin run on `cpu` alone (together), or anywhere else. A refusal costs speed alone: one core is all there is. */
+static void twin_place(struct lane *lane, uint32_t cpu, bool together)
+{
+	uint64_t mask[CPU_WORDS] = { 0 }, bit = 1ul << cpu % 64;
+
+	if (cpu >= 64 * CPU_WORDS)
+		return;
+	if (!together)
+		memcpy(mask, ring.cpus, sizeof mask);
+	mask[cpu / 64] = together ? bit : mask[cpu / 64] & ~bit;
+	gate3(__NR_sched_setaffinity, (int32_t)fetch32(&lane->wire->twin_tid), sizeof mask, mask);
+	lane->pace.twin_cpu = cpu;
+	lane->pace.together = together;
+}
+
+static void spinning_ends(struct pace *pace, uint64_t now)
+{
+	pace->spins = false;
+	pace->retry = now - pace->since > 8 * pace->backoff || !pace->backoff ? RETRY_MIN : 2 * pace->backoff;
+	pace->backoff = pace->retry > RETRY_MAX ? RETRY_MAX : pace->retry;
+	pace->retry = now + pace->backoff;
+}
+
+static void spinning_begins(struct lane *lane, uint64_t now)
+{
+	struct pace *pace = &lane->pace;
+
+	pace->spins = true;
+	pace->since = now;
+	pace->far = pace->misses = 0;
+	twin_place(lane, pace->cpu, false);
+}
+
+uint8_t pace_issue(struct lane *lane)
+{
+	struct pace *pace = &lane->pace;
+	uint64_t now = cycles_and_cpu(&pace->cpu);
+	bool near = now - pace->last_done < NEAR_CYCLES;
+
+	pace->near = near ? pace->near + 1 : 0;
+	if (pace->spins && !near && ++pace->far > FAR_COUNT)
+		spinning_ends(pace, now);
+	else if (pace->spins && near && pace->far)
+		pace->far--;
+	else if (pace->spins && pace->twin_cpu != pace->cpu)
+		twin_place(lane, pace->cpu, false);
+	else if (!pace->spins && pace->near >= NEAR_COUNT && now >= pace->retry)
+		spinning_begins(lane, now);
+	return pace->spins ? SPIN_CYCLES / 256 : 0;
+}
+
+void pace_wake(struct lane *lane)
+{
+	struct pace *pace = &lane->pace;
+
+	if (!pace->spins && (!pace->together || pace->twin_cpu != pace->cpu))
+		twin_place(lane, pace->cpu, true);
+}
+
+uint64_t pace_budget(const struct lane *lane, bool woken)
+{
+	if (!lane->pace.spins)
+		return 0;
+	return woken ? WAKE_FACTOR * SPIN_CYCLES : SPIN_CYCLES;
+}
+
+bool pace_taken(struct lane *lane, uint64_t before, uint64_t now)
+{
+	if (now - before < TAKEN_CYCLES)
+		return false;
+	spinning_ends(&lane->pace, now);
+	return true;
+}
+
+void pace_done(struct lane *lane, bool spun, enum ring_class class)
+{
+	struct pace *pace = &lane->pace;
+
+	pace->last_done = ring_cycles();
+	pace->misses = spun ? 0 : pace->misses + 1;
+	if (pace->spins && pace->misses >= (class == RING_WAIT ? 1 : MISS_COUNT))
+		spinning_ends(pace, pace->last_done);
+}
