@@ -10,7 +10,7 @@
 #include "clone.h"
 #include "ring.h"
 
-enum { ENVIRONMENT_MAX = 1 << 20, PRELOAD_MAX = CTL_PATH_MAX + 8192, SETTING_MAX = 96 };
+enum { ENVIRONMENT_MAX = 1 << 20, PRELOAD_MAX = CTL_PATH_MAX + 8192, SETTING_MAX = 96, SHIM_READABLE = 4 };
 
 static const char preload_name[] = "LD_PRELOAD=", setting_name[] = "SCONE_SHIM=";
 
@@ -101,6 +101,11 @@ static long image_start(struct frame *frame, struct image *image, const uint64_t
 	if (!image->shim[0])
 		memcpy(image->shim, enclave.shim_path, string_size(enclave.shim_path) + 1);
 	TRY(environment_build(image, program, count));
+	if (gate4(__NR_faccessat2, AT_FDCWD, image->shim, SHIM_READABLE, AT_EACCESS) < 0) {
+		say("exec refused: the shim can't be read by this user or from this root directory, so the new program "
+		    "would run unprotected: make it readable there");
+		return -EACCES;
+	}
 	thread->stats.execs++;
 	if (!thread->gate_only)
 		ring_stop(thread);
