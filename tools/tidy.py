@@ -30,6 +30,7 @@ LEVELS = (
     ("build",),
     ("runtime",),
     ("cli",),
+    ("bench",),
 )
 SANS_IO = ("spec/", "codegen/", "policy/", "volume/format", "runtime/wire.py", "runtime/statistics.py",
            "runtime/events.py", "runtime/tracing.py")  # fmt: skip

@@ -1,0 +1,110 @@
+"""`tools/bench`: runs the rows that are asked for, the modes of a row in turn, and prints what they cost."""
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import SubprocessError
+from types import FrameType
+
+from scone_preload.bench.model import WRAPPED, Mode, Result, Row, Sample, Setting
+from scone_preload.bench.processes import become_subreaper, end_all
+from scone_preload.bench.report import as_json, as_table
+from scone_preload.bench.rows import ROWS, chosen
+from scone_preload.errors import SconeError, UserError
+
+WRAP = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "scone-wrap"
+ROUNDS, SECONDS = 5, 1.0
+
+
+def say(text: str) -> None:
+    """Progress, on standard error."""
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def rotated(round_index: int) -> list[Mode]:
+    """The modes in an order that changes from round to round."""
+    modes = list(Mode)
+    at = round_index % len(modes)
+    return modes[at:] + modes[:at]
+
+
+def run_row(row: Row, setting: Setting, rounds: int) -> Result:
+    """Measure one row, so many rounds of all modes in turn."""
+    samples: dict[Mode, list[Sample]] = {mode: [] for mode in Mode}
+    begin = time.monotonic()
+    with row.open(setting) as probe:
+        for at in range(min(rounds, row.rounds_max)):
+            for mode in rotated(at):
+                samples[mode].append(probe.measure(mode))
+    facts = {mode: probe.facts(mode) for mode in WRAPPED}
+    say(f"{row.name}: {time.monotonic() - begin:.1f} s")
+    return Result(row, samples, facts)
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    names = ", ".join(row.name for row in ROWS)
+    parser = argparse.ArgumentParser(
+        prog="tools/bench",
+        description="Measures what wrapping costs: native and both exits in turn, medians and ratios.",
+        epilog=f"Rows (a beginning chooses all that begin so): {names}",
+    )
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="rows to run; all without one")
+    parser.add_argument("--rounds", type=int, default=None, metavar="N", help=f"rounds of all modes ({ROUNDS})")
+    parser.add_argument("--seconds", type=float, default=None, metavar="S", help=f"a server's load ({SECONDS:g} s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there, too")
+    parser.add_argument("--quick", action="store_true", help="two short rounds: to see that it works, not for numbers")
+    return parser.parse_args(words)
+
+
+def run(words: Sequence[str]) -> None:
+    """Run what the command line asks for; raises SconeError."""
+    given = arguments(words)
+    rows, unknown = chosen(given.rows)
+    if unknown:
+        raise UserError("no such row", ", ".join(unknown), "see tools/bench --help")
+    rounds = given.rounds or (2 if given.quick else ROUNDS)
+    results = []
+    with tempfile.TemporaryDirectory(prefix="scone-bench-") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        seconds = given.seconds or (0.2 if given.quick else SECONDS)
+        setting = Setting(place=place, wrap=WRAP, seconds=seconds, quick=given.quick)
+        for row in rows:
+            results.append(run_row(row, setting, rounds))
+    print(as_table(results), end="")
+    if given.json:
+        given.json.write_text(as_json(results))
+
+
+def ended(number: int, _: FrameType | None) -> None:
+    """A signal ends the run as an exception, so that all that was started is ended."""
+    raise SystemExit(128 + number)
+
+
+def main(words: Sequence[str]) -> int:
+    """Run, and leave no process behind; gives the exit status."""
+    become_subreaper()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ended)
+    try:
+        run(words)
+    except SconeError as error:
+        say(str(error))
+        return error.exit_status
+    except SubprocessError as error:
+        say(f"a program did not end as it should: {error}")
+        return UserError.exit_status
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    finally:
+        end_all()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

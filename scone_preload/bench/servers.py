@@ -1,0 +1,162 @@
+"""The rows of servers: three of each run, native and by each exit, and the same load goes to them in turn."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from scone_preload.bench.loads import Load
+from scone_preload.bench.model import Mode, Opener, Probe, Sample, Setting
+from scone_preload.bench.processes import cpu_between, free_port, running, tool, tree
+
+ServerCommand = Callable[[Path, int], list[str]]  # (its own folder, port) -> command line, stays in the foreground
+IS_ROOT = os.geteuid() == 0
+FILES = {"1k": 1024, "64k": 65536}
+
+
+def redis(place: Path, port: int) -> list[str]:
+    """Redis that keeps nothing on disk."""
+    words = f"--bind 127.0.0.1 --port {port} --dir {place} --appendonly no --daemonize no --save".split()
+    return [tool("redis-server"), *words, ""]
+
+
+def memcached(_: Path, port: int) -> list[str]:
+    """Memcached with its default of four threads."""
+    user = ["-u", "nobody"] if IS_ROOT else []
+    return [tool("memcached"), "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-t", "4", "-m", "64", *user]
+
+
+def make_files(place: Path) -> None:
+    """The static files that web servers serve."""
+    (place / "site").mkdir()
+    for name, size in FILES.items():
+        (place / "site" / name).write_bytes(b"x" * size)
+
+
+def nginx(workers: int) -> ServerCommand:
+    """Nginx, a master and this many workers, no access log."""
+
+    def command(place: Path, port: int) -> list[str]:
+        make_files(place)
+        temporary = " ".join(
+            f"{n}_temp_path {place}/{n};" for n in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (place / "nginx.conf").write_text(
+            f"daemon off; worker_processes {workers}; pid {place}/pid; error_log {place}/error.log;\n"
+            f"{'user root;' if IS_ROOT else ''}\n"
+            "events { worker_connections 512; }\n"
+            f"http {{ {temporary} access_log off; sendfile on; keepalive_requests 1000000000;\n"
+            f"  server {{ listen 127.0.0.1:{port}; root {place}/site; }} }}\n"
+        )
+        return [tool("nginx"), "-e", f"{place}/error.log", "-c", f"{place}/nginx.conf"]
+
+    return command
+
+
+APACHE_MODULES = "/usr/lib/apache2/modules"
+APACHE_USER = "User nobody\nGroup nogroup\n" if IS_ROOT else ""
+
+
+def apache(place: Path, port: int) -> list[str]:
+    """Apache httpd with the event module, no access log."""
+    make_files(place)
+    (place / "apache.conf").write_text(
+        f"ServerRoot {place}\nServerName localhost\nDefaultRuntimeDir {place}\nPidFile {place}/pid\n"
+        f"Listen 127.0.0.1:{port}\nErrorLog {place}/error.log\n"
+        f"LoadModule mpm_event_module {APACHE_MODULES}/mod_mpm_event.so\n"
+        f"LoadModule authz_core_module {APACHE_MODULES}/mod_authz_core.so\n"
+        f"{APACHE_USER}"
+        f"DocumentRoot {place}/site\nKeepAlive On\nMaxKeepAliveRequests 0\nStartServers 2\n"
+        f"<Directory {place}/site>\nRequire all granted\n</Directory>\n"
+    )
+    return [tool("apache2"), "-f", f"{place}/apache.conf", "-D", "FOREGROUND"]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One running server."""
+
+    port: int
+    pid: int
+
+
+@dataclass(slots=True)
+class Servers:
+    """A probe: the same server in each mode, and a load for them."""
+
+    place: Path
+    load: Load
+    seconds: float
+    served: dict[Mode, Served] = field(default_factory=dict)
+    requests: dict[Mode, int] = field(default_factory=dict)
+    counted: dict[Mode, Sample] = field(default_factory=dict)
+
+    def measure(self, mode: Mode) -> Sample:
+        """Load the server of this mode once: requests a second, and its CPU microseconds a request."""
+        server = self.served[mode]
+        before = tree(server.pid)
+        done = self.load.run(server.port, self.seconds)
+        cpu = cpu_between(before, tree(server.pid))
+        self.requests[mode] = self.requests.get(mode, 0) + done.requests
+        return {"rate": done.requests / done.seconds, "cpu": cpu * 1e6 / done.requests}
+
+    def facts(self, mode: Mode) -> Sample:
+        """Tell the calls and crossings for each request, from the wrapped server's own statistics."""
+        return self.counted.get(mode, {})
+
+    def collect(self) -> None:
+        """Read what the ended servers counted."""
+        for mode, requests in self.requests.items():
+            counted = read_stats(self.place / f"{mode.value}.json")
+            self.counted[mode] = {name: value / requests for name, value in counted.items()}
+
+
+COUNTERS = ("crossings", "ring_spun", "ring_slept", "ring_writes_behind", "ring_reads_ahead")
+
+
+def read_stats(path: Path) -> dict[str, float]:
+    """What `--stats=FILE` counted: calls, traps, and COUNTERS; empty if none comes (written after the end)."""
+    report: dict[str, object] = {}
+    end = time.monotonic() + 3
+    while not report and time.monotonic() < end:
+        with suppress(OSError, ValueError):
+            report = json.loads(path.read_text())
+        time.sleep(0.02)
+    found = {name: float(value) for name in COUNTERS if isinstance(value := report.get(name), int)}
+    doors, exits = report.get("calls_by_door"), report.get("calls_by_exit")
+    if isinstance(doors, dict) and isinstance(exits, dict):
+        found["calls"] = float(sum(doors.values()))
+        found["traps"] = float(doors.get("trap", 0))
+        found["gate"], found["ring"] = float(exits.get("gate", 0)), float(exits.get("ring", 0))
+    return found
+
+
+def open_servers(server: ServerCommand, load: Load) -> Opener:
+    """An opener: starts the server in each mode, prepares the load by each; statistics come when they are ended."""
+
+    @contextmanager
+    def opener(setting: Setting) -> Iterator[Probe]:
+        with TemporaryDirectory(dir=setting.place, prefix="row-") as name, ExitStack() as stack:
+            place = Path(name)
+            place.chmod(0o755)
+            probe = Servers(place, load.prepared(setting), setting.seconds)
+            for mode in Mode:
+                probe.served[mode] = start(stack, setting, server, place, mode)
+                probe.load.warm(probe.served[mode].port)
+            yield probe
+            stack.close()
+            probe.collect()
+
+    return opener
+
+
+def start(stack: ExitStack, setting: Setting, server: ServerCommand, place: Path, mode: Mode) -> Served:
+    """Start one server; it ends with the stack."""
+    own, port = place / mode.value, free_port()
+    own.mkdir(mode=0o755)
+    argv = setting.command(mode, server(own, port), f"--stats={place}/{mode.value}.json")
+    return Served(port, stack.enter_context(running(argv, place, mode.value, port)))
