@@ -19,6 +19,12 @@ long sys_pass(struct frame *frame);
 /* The same, always on the program's own thread. */
 long pass_by_gate(struct frame *frame);
 
+/*
+ * Made by the gate, with no helper meanwhile: identity and limits are a process's own, so the helper with the old ones
+ * ends, and is made anew when it is needed.
+ */
+long pass_renewing(struct frame *frame);
+
 /* Refuses a call: counts, reports once, gives -`error`. */
 long deny(uint32_t nr, uint32_t error);
 

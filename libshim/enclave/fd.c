@@ -7,10 +7,13 @@
 #include <asm/ioctls.h>
 #include <linux/fcntl.h>
 #include <linux/close_range.h>
+#include "chains.h"
+#include "check.h"
 #include "dispatch.h"
 #include "control.h"
 #include "descriptor.h"
 #include "epoll.h"
+#include "multiplex.h"
 #include "ring.h"
 #include "stream.h"
 
@@ -50,6 +53,14 @@ static void make_way(uint64_t wanted)
 	enclave.control_fd = (int32_t)moved;
 }
 
+/* dup2 and dup3 give the number that was asked for. */
+static long number_check(const struct frame *frame, int target, long result)
+{
+	if (result < 0 || target < 0 || result == target)
+		return result;
+	return check_refuse((uint32_t)frame->nr, "another number than was asked for:", result);
+}
+
 /* dup, dup2, dup3 and F_DUPFD: `target` is replaced (-1: a free number is taken). */
 static long duplicate(struct frame *frame, int target)
 {
@@ -58,11 +69,11 @@ static long duplicate(struct frame *frame, int target)
 	long result;
 
 	if (thread->gate_only || (int)frame->arg[0] == target)
-		return pass_by_gate(frame);
+		return number_check(frame, target, pass_by_gate(frame));
 	stream_flush(thread);
 	if (target >= 0)
 		descriptor_forget(target);
-	result = sys_pass(frame);
+	result = number_check(frame, target, sys_pass(frame));
 	if (result < 0)
 		return result;
 	from = descriptor_of((int)frame->arg[0]);
@@ -128,7 +139,7 @@ long sys_fcntl(struct frame *frame)
 	descriptor = command == F_SETFL ? descriptor_of((int)frame->arg[0]) : NULL;
 	if (descriptor)
 		descriptor->is_nonblocking_known = false;
-	return pass_by_gate(frame);
+	return multiplex(frame, &fcntl_table, (uint32_t)command, 2);
 }
 
 /* Bytes that were read ahead are still to be read. */
@@ -141,7 +152,7 @@ long sys_ioctl(struct frame *frame)
 
 	if (is_own(frame->arg[0]))
 		return -EBADF;
-	result = pass_by_gate(frame);
+	result = multiplex(frame, &ioctl_table, (uint32_t)frame->arg[1], 2);
 	if (result < 0 || thread_self()->gate_only)
 		return result;
 	if (frame->arg[1] == FIONREAD && stream_is_held((int)frame->arg[0])) {
@@ -201,10 +212,13 @@ long sys_getdents64(struct frame *frame)
 {
 	long size;
 
-	if (enclave.control_fd < 0 || !is_fd_directory(frame->arg[0]))
-		return sys_pass(frame);
+	if (enclave.control_fd < 0 || !is_fd_directory(frame->arg[0])) {
+		size = sys_pass(frame);
+		return listing_check(__NR_getdents64, frame->arg[1], size, DIRENT64_NAME);
+	}
 	do {
 		size = pass_by_gate(frame);
+		size = listing_check(__NR_getdents64, frame->arg[1], size, DIRENT64_NAME);
 		if (size > 0)
 			size = entry_hide((uint8_t *)frame->arg[1], size) ? : -EAGAIN;
 	} while (size == -EAGAIN);
@@ -214,5 +228,5 @@ long sys_getdents64(struct frame *frame)
 long sys_getdents(struct frame *frame);
 long sys_getdents(struct frame *frame)
 {
-	return pass_by_gate(frame);
+	return listing_check(__NR_getdents, frame->arg[1], pass_by_gate(frame), DIRENT_NAME);
 }

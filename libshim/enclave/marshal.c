@@ -8,6 +8,7 @@
  *         ◄─ copied in once, structs checked in a private copy ◄──────────────────────────────┘
  */
 #include <linux/fcntl.h>
+#include <linux/poll.h>
 #include <linux/resource.h>
 #include "dispatch.h"
 #include "check.h"
@@ -279,6 +280,21 @@ static long bytes_unpack(struct parcel *parcel, uint32_t nr, uint32_t i, long re
 	return 0;
 }
 
+/* Of pollfds only revents come back: the host has no say in what is polled. */
+static long polled_unpack(struct parcel *parcel)
+{
+	struct pollfd *program = (struct pollfd *)parcel->arg[0];
+	const struct pollfd *lane = parcel->lane[0];
+
+	for (uint64_t i = 0; lane && (i + 1) * sizeof *lane <= parcel->size[0]; i++) {
+		int16_t u_revents;
+
+		copy_in(&u_revents, &lane[i].revents, sizeof u_revents);
+		TRY(copy_guarded(&program[i].revents, &u_revents, sizeof u_revents));
+	}
+	return 0;
+}
+
 /* The buffer before a socklen, and the socklen. */
 static long pointed_unpack(struct parcel *parcel, uint32_t nr, uint32_t i)
 {
@@ -335,6 +351,8 @@ static long argument_unpack(struct parcel *parcel, uint32_t nr, uint32_t i, long
 	case ARG_OUT:
 	case ARG_INOUT:
 	case ARG_FDSET:
+		if (nr == __NR_poll || nr == __NR_ppoll)
+			return polled_unpack(parcel);
 		return bytes_unpack(parcel, nr, i, result);
 	case ARG_OUT_STRUCT:
 	case ARG_INOUT_STRUCT:

@@ -10,12 +10,25 @@
 #include "ring.h"
 #include "stream.h"
 
+enum { SOCKADDR_MAX = 128 };
+
 static inline void exit_cost_burn(void)
 {
 	uint64_t end = __builtin_ia32_rdtsc() + enclave.exit_cost;
 
 	while (__builtin_ia32_rdtsc() < end)
 		__builtin_ia32_pause();
+}
+
+/* The size of an address that the kernel put into the program's memory. */
+static long address_check(uint32_t nr, const uint64_t *arg, uint32_t size_arg)
+{
+	uint32_t size;
+
+	if (!arg[size_arg])
+		return 0;
+	TRY(copy_guarded(&size, (void *)arg[size_arg], sizeof size));
+	return size > SOCKADDR_MAX ? check_refuse(nr, "an address size", size) : 0;
 }
 
 /* Out structs lie in the program's memory already (the kernel put them there): refused ones are an error. */
@@ -25,6 +38,8 @@ static long check_in_place(uint32_t nr, const struct call_shape *shape, const ui
 		const struct arg_shape *at = &shape->arg[i];
 		size_t count = 1;
 
+		if (arg[i] && at->kind == ARG_OUT_SOCKADDR)
+			TRY(address_check(nr, arg, at->size_arg));
 		if (!at->check || !arg[i])
 			continue;
 		if (at->kind == ARG_OUT || at->kind == ARG_INOUT)
@@ -35,16 +50,18 @@ static long check_in_place(uint32_t nr, const struct call_shape *shape, const ui
 	return result;
 }
 
-/* Identity and limits are a process's own: the helper with the old ones ends, and is made anew when it is needed. */
-static long pass_renewing(struct frame *frame)
+long pass_renewing(struct frame *frame)
 {
 	struct thread *thread = thread_self();
 	const uint64_t *arg = frame->arg;
+	bool has_helper = enclave.mode == MODE_ASYNC && !thread->gate_only;
 	long result;
 
-	ring_stop(thread);
+	if (has_helper)
+		ring_stop(thread);
 	result = gate6((long)frame->nr, (long)arg[0], (long)arg[1], (long)arg[2], (long)arg[3], (long)arg[4], (long)arg[5]);
-	ring_resume();
+	if (has_helper)
+		ring_resume();
 	return result;
 }
 

@@ -6,6 +6,7 @@
  */
 #include <linux/poll.h>
 #include "dispatch.h"
+#include "ready.h"
 #include "signal.h"
 #include "stream.h"
 
@@ -71,9 +72,9 @@ long sys_poll(struct frame *frame)
 
 	thread_self()->stats.turns++;
 	if (held <= 0)
-		return wait_pass(frame);
+		return polled_pass(frame, wait_pass);
 	now.arg[2] = 0;
-	TRY(wait_pass(&now));
+	TRY(polled_pass(&now, wait_pass));
 	return held_add(frame->arg[0], frame->arg[1]);
 }
 
@@ -90,7 +91,7 @@ long sys_ppoll(struct frame *frame)
 	TRY(call_mask_begin(&now.arg[3]));
 	if (held > 0)
 		now.arg[2] = (uint64_t)&none;
-	result = frame->arg[3] ? pass_by_gate(&now) : wait_pass(&now);
+	result = polled_pass(&now, frame->arg[3] ? pass_by_gate : wait_pass);
 	call_mask_end();
 	return result >= 0 && held > 0 ? held_add(frame->arg[0], frame->arg[1]) : result;
 }
@@ -141,7 +142,7 @@ static long select_any(struct frame *frame, bool by_gate)
 		memcpy(zero, &none, sizeof zero);
 		now.arg[4] = (uint64_t)zero;
 	}
-	result = by_gate ? pass_by_gate(&now) : wait_pass(&now);
+	result = selected_pass(&now, by_gate ? pass_by_gate : wait_pass);
 	return result >= 0 && held > 0 ? select_add(frame->arg[1], frame->arg[0], found, result) : result;
 }
 

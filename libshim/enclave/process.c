@@ -1,9 +1,8 @@
 /*
- * process.c - calls about processes that would show the helper, or turn the doors off.
+ * process.c - calls about processes that would show the helper, or move the shim's GS base.
  *
  * Owns: keeping both from happening. Must never: change what the program sees of its own children. Called by: dispatch.c.
  */
-#include <linux/prctl.h>
 #include <linux/wait.h>
 #include "dispatch.h"
 #include "ring.h"
@@ -35,14 +34,6 @@ long sys_waitid(struct frame *frame)
 			TRY(copy_guarded(&pid, (void *)(frame->arg[2] + WAITID_PID_AT), sizeof pid));
 	} while (result == 0 && pid > 0 && pid == ring_helper_pid());
 	return result;
-}
-
-long sys_prctl(struct frame *frame);
-long sys_prctl(struct frame *frame)
-{
-	if (frame->arg[0] == PR_SET_SYSCALL_USER_DISPATCH)
-		return deny(__NR_prctl, EINVAL);
-	return pass_by_gate(frame);
 }
 
 long sys_arch_prctl(struct frame *frame);
