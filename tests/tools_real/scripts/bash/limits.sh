@@ -1,3 +1,5 @@
+# The shell's messages about killed jobs hold pids.
+exec 2>/dev/null
 ulimit -n 50
 ulimit -n
 ulimit -f 1

@@ -1,1 +1,4 @@
-print syscall(39) == $$ ? "same" : "other"; my $n = syscall(1, fileno(STDERR), "raw", 3); print $n
+print syscall(39) == $$ ? "same" : "other";
+my $bytes = "raw";
+my $written = syscall(1, fileno(STDERR), $bytes, 3);
+print $written;
