@@ -401,17 +401,42 @@ static enum ring_class ring_class_of(const struct call_shape *shape)
 	return shape->flags & CALL_MAY_BLOCK ? RING_EINTR : RING_WAIT;
 }
 
-/* Does the first descriptor among the arguments allow another process to make the call? */
-static bool is_shareable(const struct call_shape *shape, const uint64_t *arg)
+/* May another process read from or write to `fd`? A unix socket's peer sees who sends. */
+static bool may_others(int fd, bool is_send)
+{
+	enum descriptor_kind kind = descriptor_kind(fd);
+
+	return kind != KIND_DEVICE && kind != KIND_ANONYMOUS && kind != KIND_UNKNOWN && !(kind == KIND_LOCAL && is_send);
+}
+
+/* Do the descriptors that the call moves data from and to allow another process to make it? */
+static bool is_shareable(uint32_t nr, const struct call_shape *shape, const uint64_t *arg)
 {
 	bool is_send = shape->arg[1].kind == ARG_IN || shape->arg[1].kind == ARG_IOVEC_IN ||
-		       shape->arg[1].kind == ARG_MSG_IN;
-	enum descriptor_kind kind;
+		       shape->arg[1].kind == ARG_MSG_IN || nr == __NR_sendfile;
 
 	if (shape->arg[0].kind != ARG_FD || shape->arg[1].kind == ARG_PATH)
 		return true;
-	kind = descriptor_kind((int)arg[0]);
-	return kind != KIND_DEVICE && kind != KIND_ANONYMOUS && kind != KIND_UNKNOWN && !(kind == KIND_LOCAL && is_send);
+	return may_others((int)arg[0], is_send) && (nr != __NR_splice || may_others((int)arg[2], true));
+}
+
+/*
+ * Natively a signal ends a socket call that has a timeout even with SA_RESTART. Asked of the kernel when it happens:
+ * accepted, received and inherited sockets have timeouts that this process never set.
+ */
+static bool is_timed(const struct call_shape *shape, int fd)
+{
+	enum { SOL_SOCKET_ = 1, SO_RCVTIMEO_ = 20, SO_SNDTIMEO_ = 21 };
+	enum arg_kind data = shape->arg[1].kind;
+	bool is_send = data == ARG_IN || data == ARG_IOVEC_IN || data == ARG_MSG_IN || data == ARG_FD;
+	enum descriptor_kind kind = descriptor_kind(fd);
+	int64_t time[2] = { 0 };
+	uint32_t size = sizeof time;
+
+	if (shape->arg[0].kind != ARG_FD || (kind != KIND_STREAM && kind != KIND_SOCKET && kind != KIND_LOCAL))
+		return false;
+	return gate5(__NR_getsockopt, fd, SOL_SOCKET_, is_send ? SO_SNDTIMEO_ : SO_RCVTIMEO_, time, &size) == 0 &&
+	       (time[0] || time[1]);
 }
 
 long pass_by_ring(struct frame *frame)
@@ -423,7 +448,7 @@ long pass_by_ring(struct frame *frame)
 	enum ring_class class = ring_class_of(parcel.shape);
 	long result;
 
-	if (!is_shareable(parcel.shape, frame->arg) || !ring_attach(thread))
+	if (!is_shareable(nr, parcel.shape, frame->arg) || !ring_attach(thread))
 		return pass_by_gate(frame);
 	result = pack(&parcel);
 	if (result == NO_RING) {
@@ -433,7 +458,8 @@ long pass_by_ring(struct frame *frame)
 	if (result == 0) {
 		result = ring_call(thread, nr, parcel.sent, class);
 		thread->has_posted = false;
-		if (result == -GATE_RESTART && class == RING_RESTART && !signal_restarts(thread))
+		if (result == -GATE_RESTART && class == RING_RESTART &&
+		    (!signal_restarts(thread) || is_timed(parcel.shape, (int)frame->arg[0])))
 			result = -EINTR;
 		thread->stats.calls_by_exit[WIRE_EXIT_RING]++;
 		if (result == -EPIPE || result == -EFBIG)

@@ -7,6 +7,7 @@
  */
 #include "guard.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -125,6 +126,56 @@ CASE(a_read_is_restarted_with_sa_restart)
 	GIVES(0, setitimer(ITIMER_REAL, &(struct itimerval){ { 0, 0 }, { 0, 60000 } }, NULL));
 	GIVES(3, read(late_pipe[0], back, 3));
 	CHECK(handled == 1 && memcmp(back, "fed", 3) == 0);
+}
+
+/* The kernel doesn't restart a socket call that has a timeout, SA_RESTART or not; without one it does. */
+CASE(a_timed_socket_gives_eintr_also_with_sa_restart)
+{
+	struct timeval limit = { 20, 0 }, none = { 0, 0 };
+	int pair[2], server = listening_socket();
+	char byte, big[4096] = { 0 };
+
+	handle(SIGALRM, count, SA_RESTART);
+	GIVES(0, socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	GIVES(0, setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
+	GIVES(0, setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)));
+	GIVES(0, setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
+	alarm_soon();
+	FAILS(EINTR, read(pair[0], &byte, 1));
+	FAILS(EINTR, recv(pair[0], &byte, 1, 0));
+	FAILS(EINTR, accept(server, NULL, NULL));
+	while (send(pair[0], big, sizeof(big), MSG_DONTWAIT) > 0)
+		;
+	FAILS(EINTR, write(pair[0], big, sizeof(big)));
+	GIVES(0, setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none)));
+	GIVES(0, pipe(late_pipe));
+	handled = 0;
+	if (fork() == 0) {
+		sleep_ms(200);
+		_exit(write(pair[1], "x", 1) != 1);
+	}
+	GIVES(1, read(pair[0], &byte, 1));
+	CHECK(handled > 0);
+}
+
+CASE(a_timed_tcp_connection_gives_eintr_also_with_sa_restart)
+{
+	struct timeval limit = { 20, 0 };
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(address);
+	int server = (int)SYS(socket(AF_INET, SOCK_STREAM, 0)), client = (int)SYS(socket(AF_INET, SOCK_STREAM, 0));
+	int side;
+	char byte;
+
+	GIVES(0, bind(server, (void *)&address, size));
+	GIVES(0, listen(server, 1));
+	GIVES(0, getsockname(server, (void *)&address, &size));
+	GIVES(0, setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
+	GIVES(0, connect(client, (void *)&address, size));
+	side = (int)SYS(accept(server, NULL, NULL));	/* has the listener's timeout */
+	handle(SIGALRM, count, SA_RESTART);
+	alarm_soon();
+	FAILS(EINTR, recv(side, &byte, 1, 0));
 }
 
 CASE(a_wait_for_a_child_is_restarted_with_sa_restart)

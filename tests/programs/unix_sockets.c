@@ -7,7 +7,9 @@
 #include "guard.h"
 
 #include <poll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
 static struct sockaddr_un address_of(const char *path)
@@ -236,6 +238,47 @@ CASE(passed_credentials_name_the_sender)
 	CHECK(sender_of(pair[1]) == child);
 	CHECK(sender_of(pair[1]) == child);
 	GIVES(0, exit_status(child));
+}
+
+CASE(every_way_to_send_names_the_sender)
+{
+	int pair[2], pipe_pair[2], on = 1, file = file_of("one", "x", 1);
+	struct iovec part = { "x", 1 };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	struct mmsghdr many = { .msg_hdr = message };
+	loff_t start = 0;
+
+	GIVES(0, socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	GIVES(0, setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)));
+	GIVES(1, writev(pair[0], &part, 1));
+	CHECK(sender_of(pair[1]) == getpid());
+	GIVES(1, sendmsg(pair[0], &message, 0));
+	CHECK(sender_of(pair[1]) == getpid());
+	GIVES(1, sendmmsg(pair[0], &many, 1, 0));
+	CHECK(sender_of(pair[1]) == getpid());
+	GIVES(1, sendfile(pair[0], file, NULL, 1));
+	CHECK(sender_of(pair[1]) == getpid());
+	GIVES(0, pipe(pipe_pair));
+	GIVES(1, write(pipe_pair[1], "x", 1));
+	GIVES(1, splice(pipe_pair[0], NULL, pair[0], NULL, 1, 0));
+	CHECK(sender_of(pair[1]) == getpid());
+	GIVES(1, splice(file, &start, pipe_pair[1], NULL, 1, 0));
+	GIVES(1, splice(pipe_pair[0], NULL, pair[0], NULL, 1, 0));
+	CHECK(sender_of(pair[1]) == getpid());
+}
+
+CASE(a_datagram_to_an_address_names_the_sender)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "to" };
+	int from = (int)SYS(socket(AF_UNIX, SOCK_DGRAM, 0)), to = (int)SYS(socket(AF_UNIX, SOCK_DGRAM, 0)), on = 1;
+
+	GIVES(0, bind(to, (void *)&address, sizeof(address)));
+	GIVES(0, setsockopt(to, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)));
+	GIVES(1, sendto(from, "x", 1, 0, (void *)&address, sizeof(address)));
+	CHECK(sender_of(to) == getpid());
+	GIVES(0, connect(from, (void *)&address, sizeof(address)));
+	GIVES(1, write(from, "x", 1));
+	CHECK(sender_of(to) == getpid());
 }
 
 CASE(unix_addresses_have_their_natural_lengths)
