@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCHES = 21 };
+enum { BATCH = 100, BATCHES_MAX = 100000 };	/* short: what else wants the core spoils few batches, not the median */
 
 static char buffer[4096];
 static int zero, file;
@@ -81,26 +81,26 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static double measure(void (*call)(void), int count)
+static double measure(void (*call)(void), size_t batches)
 {
-	double batch[BATCHES];
+	static double batch[BATCHES_MAX];
 
-	for (int i = 0; i < BATCHES; i++) {
+	for (size_t i = 0; i < batches; i++) {
 		double start = now_ns();
 
-		for (int j = 0; j < count; j++)
+		for (int j = 0; j < BATCH; j++)
 			call();
-		batch[i] = (now_ns() - start) / count;
+		batch[i] = (now_ns() - start) / BATCH;
 	}
-	qsort(batch, BATCHES, sizeof(batch[0]), compare);
-	return batch[BATCHES / 2];
+	qsort(batch, batches, sizeof(batch[0]), compare);
+	return batch[batches / 2];
 }
 
 int main(int argc, char **argv)
 {
-	int count = argc == 4 ? atoi(argv[2]) / BATCHES : 0;
+	int batches = argc == 4 ? atoi(argv[2]) / BATCH : 0;
 
-	if (count < 1)
+	if (batches < 1 || batches > BATCHES_MAX)
 		return 2;
 	zero = open("/dev/zero", O_RDONLY);
 	file = open(argv[3], O_RDWR | O_CREAT, 0600);
@@ -111,9 +111,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (strcmp(kinds[i].name, argv[1]) != 0)
 			continue;
-		for (int j = 0; j < 1000; j++)
+		for (int j = 0; j < BATCH; j++)
 			kinds[i].call();
-		printf("%.1f\n", measure(kinds[i].call, count));
+		printf("%.1f\n", measure(kinds[i].call, (size_t)batches));
 		return 0;
 	}
 	return 2;

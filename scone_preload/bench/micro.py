@@ -13,7 +13,7 @@ from scone_preload.bench.native import compiled
 from scone_preload.bench.processes import output_of
 from scone_preload.bench.servers import read_stats
 
-CALLS, CALLS_QUICK, CALLS_COUNTED = 420_000, 21_000, 2_100
+CALLS, CALLS_QUICK, CALLS_COUNTED = 500_000, 20_000, 20_000
 PATIENCE_S = 60.0
 
 
@@ -25,15 +25,16 @@ class Micro:
     program: Path
     kind: str
     share: float
+    name: str
 
     def measure(self, mode: Mode) -> Sample:
-        """Nanoseconds a call, of the median batch."""
+        """Nanoseconds a call, of the median batch of calls."""
         calls = int((CALLS_QUICK if self.setting.quick else CALLS) * self.share)
         return {"ns": float(output_of(self._command(mode, calls), PATIENCE_S, self.setting.place))}
 
     def facts(self, mode: Mode) -> Sample:
         """What a counted short run says, a call: the process's own start is in it."""
-        path = self.setting.place / f"micro-{mode.value}.json"
+        path = self.setting.place / f"micro-{self.name}-{mode.value}.json"
         output_of(self._command(mode, CALLS_COUNTED, f"--stats={path}"), PATIENCE_S, self.setting.place)
         return {name: value / CALLS_COUNTED for name, value in read_stats(path).items()}
 
@@ -60,7 +61,7 @@ def open_micro(kind: str, *, share: float = 1.0, busy_cores: bool = False) -> Op
     @contextmanager
     def opener(setting: Setting) -> Iterator[Probe]:
         with ExitStack() as stack:
-            probe = Micro(setting, compiled(setting, "micro"), kind, share)
+            probe = Micro(setting, compiled(setting, "micro"), kind, share, f"{kind}-{int(busy_cores)}")
             warm(setting, [str(probe.program)])
             if busy_cores:
                 stack.enter_context(busy(os.cpu_count() or 1))
