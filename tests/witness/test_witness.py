@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.witness.witness import Seen, Witness
+from tests.witness.witness import Image, Seen, Witness
 
 GATE = 0x7F0000001000
 IN_GATE = f"[{GATE + 0x20:016x}]"
@@ -82,3 +82,12 @@ def test_traps_are_counted() -> None:
     seen = seen_of(f"10 {OUTSIDE} --- SIGSYS {{si_signo=SIGSYS, si_code=SYS_USER_DISPATCH, si_call_addr=0x1}} ---")
     assert seen.traps == 1
     assert seen.violations == []
+
+
+def test_a_helper_that_crashes_is_a_violation() -> None:
+    witness = Witness([*STARTED, f"10 {IN_GATE} clone(child_stack=0x1, flags=CLONE_FILES) = 11"])
+    witness.finish()
+    gate, host = range(GATE, GATE + 4096), range(0x1000, 0x2000)
+    witness.images[11] = Image("/bin/prog", from_wrapped=False, gate=gate, host=host)
+    witness.lines = ["11 [0000000000001010] munmap(NULL, 4096) = 0", "11 [????????????????] +++ killed by SIGSEGV +++"]
+    assert "died by SIGSEGV" in witness.finish().violations[0]

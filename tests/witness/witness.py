@@ -32,10 +32,11 @@ LOADER_CALLS = frozenset((
 _LINE = re.compile(r"^(\d+) +\[([0-9a-f]+|\?+)\] (.*)$")
 _CALL = re.compile(r"^(\w+)\(")
 _RESUMED = re.compile(r"^<\.\.\. (\w+) resumed>")
+_CRASH = re.compile(r"^\+\+\+ killed by (SIGSEGV|SIGBUS|SIGILL|SIGSYS|SIGTRAP|SIGABRT)")
 _SUPERSEDED = re.compile(r"^\+\+\+ superseded by execve in pid (\d+)")
 _DISPATCH_ON = re.compile(r"^prctl\(0x3b, 0x1, (0x[0-9a-f]+), (0x[0-9a-f]+), ")
 _RESULT = re.compile(r"= (\d+)(?: <[\d.]+>)?$")
-_LIBRARY = re.compile(r'^openat\(AT_FDCWD, "([^"]+\.so[^"]*)".*\) = \d+')
+_LIBRARY = re.compile(r'^openat\(AT_FDCWD, "([^"]+\.so[.\d]*)".*\) = \d+')
 _FORKS = frozenset(("clone", "clone3", "fork", "vfork"))
 _SHARED = ("CLONE_THREAD",)
 
@@ -93,6 +94,10 @@ class Witness:
     def _event(self, pid: int, address: int, what: str) -> None:
         if what.startswith("--- SIGSYS") and "SYS_USER_DISPATCH" in what:
             self.seen.traps += 1
+            return
+        crash = _CRASH.match(what)
+        if crash is not None and self.kinds.get(pid) == "helper":
+            self._violation(f"helper {pid} of {self._image_of(pid).path} died by {crash[1]}")
             return
         superseded = _SUPERSEDED.match(what)
         if superseded is not None:
