@@ -186,6 +186,13 @@ def test_p6_apache_in_the_foreground_ends_by_signal_with_its_status(apache: Apac
     assert server.stop(signal.SIGTERM) == 0, server.last_words()
 
 
+def owner(pid: int) -> int:
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid
+    except FileNotFoundError:
+        return -1
+
+
 @pytest.mark.needs_root
 def test_p6_children_of_a_root_master_drop_their_privileges(apache: Apache) -> None:
     apache.configure("User nobody\nGroup nogroup")
@@ -194,6 +201,5 @@ def test_p6_children_of_a_root_master_drop_their_privileges(apache: Apache) -> N
     apache.start()
     assert fetch(apache.port, "/small").status == 200
     assert fetch(apache.port, "/secret").status == 403
-    serving = [pid for pid in apache.children() if Path(f"/proc/{pid}").stat().st_uid == 65534]
-    assert len(serving) >= 2
+    wait_until(lambda: len([pid for pid in apache.children() if owner(pid) == 65534]) >= 2, apache.log)
     apache.stop(signal.SIGTERM)
