@@ -10,11 +10,11 @@
 #include "ring_inner.h"
 
 enum {
-	NEAR_CYCLES    = 20000,		/* a crossing follows the last one closely */
+	NEAR_CYCLES    = 8000,		/* a crossing follows the last one closely */
 	NEAR_COUNT     = 16,		/* so many in a row are worth spinning for */
 	FAR_COUNT      = 8,		/* so many more far ones than near ones are not */
-	SPIN_CYCLES    = 20000,
-	WAKE_FACTOR    = 8,		/* times that, when the other side had to be woken: on an idle core that takes long */
+	SPIN_CYCLES    = 16384,
+	WAKE_FACTOR    = 10,		/* times that, when the other side had to be woken: on an idle core that takes long */
 	MISS_COUNT     = 4,		/* so many replies in a row that didn't come within SPIN_CYCLES end it */
 	TAKEN_CYCLES   = 25000,		/* a step of spinning that takes so long was not ours */
 	RETRY_MIN      = 1 << 24,	/* cycles until spinning is tried again */

@@ -151,6 +151,8 @@ static HOST void read_ahead(struct wire_control *control, struct wire_lane *lane
 		return;
 	result = host_syscall(__NR_recvfrom, fd, (long)((uint8_t *)lane + LANE_AHEAD + buffer * AHEAD_SIZE), AHEAD_SIZE,
 			      MESSAGE_DONTWAIT, 0, 0);
+	if (result == -ENOTCONN || result == -ENOTSOCK)		/* listens, or is no socket: nothing can be read ahead */
+		return;
 	if (result >= 0)
 		lane->ahead_free = free_buffers & (free_buffers - 1);
 	lane->ahead[count] = (struct wire_ahead){ event, buffer, (int32_t)result, 0 };

@@ -50,7 +50,7 @@ extern const char cancellable_insn[] __attribute__((visibility("hidden")));
 extern const char cancellable_abort[] __attribute__((visibility("hidden")));
 extern const char twin_restorer[] __attribute__((visibility("hidden")));
 
-enum { WAKE_FACTOR = 8 };	/* the program's thread takes so much longer to come when it has to be woken */
+enum { WAKE_FACTOR = 10 };	/* the program's thread takes so much longer to come when it has to be woken */
 
 struct kernel_sigaction {
 	void (*handler)(int, void *, void *);
