@@ -33,16 +33,32 @@ def rotated(round_index: int) -> list[Mode]:
 
 
 def run_row(row: Row, setting: Setting, rounds: int) -> Result:
-    """Measure one row, so many rounds of all modes in turn."""
+    """Measure one row, so many rounds of all modes in turn; an error tells the mode."""
     samples: dict[Mode, list[Sample]] = {mode: [] for mode in Mode}
     begin = time.monotonic()
     with row.open(setting) as probe:
         for at in range(min(rounds, row.rounds_max)):
             for mode in rotated(at):
-                samples[mode].append(probe.measure(mode))
+                try:
+                    samples[mode].append(probe.measure(mode))
+                except (SconeError, SubprocessError) as error:
+                    error.add_note(f"when it ran {mode.value}, in round {at + 1} of {row.name}")
+                    raise
     facts = {mode: probe.facts(mode) for mode in WRAPPED}
     say(f"{row.name}: {time.monotonic() - begin:.1f} s")
     return Result(row, samples, facts)
+
+
+def run_rows(rows: Sequence[Row], setting: Setting, rounds: int, results: list[Result]) -> int:
+    """Measure rows into `results`; a row that fails is told and left out. Gives how many failed."""
+    failed = 0
+    for row in rows:
+        try:
+            results.append(run_row(row, setting, rounds))
+        except (SconeError, SubprocessError) as error:
+            say(f"{row.name} FAILED: {' '.join([str(error), *getattr(error, '__notes__', [])])}")
+            failed += 1
+    return failed
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -61,24 +77,26 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def run(words: Sequence[str]) -> None:
-    """Run what the command line asks for; raises SconeError."""
+def run(words: Sequence[str]) -> int:
+    """Run what the command line asks for and print it, also what was measured before an interrupt; the exit status."""
     given = arguments(words)
     rows, unknown = chosen(given.rows)
     if unknown:
         raise UserError("no such row", ", ".join(unknown), "see tools/bench --help")
     rounds = given.rounds or (2 if given.quick else ROUNDS)
-    results = []
+    results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="scone-bench-") as name:
         place = Path(name)
         place.chmod(0o755)
         seconds = given.seconds or (0.2 if given.quick else SECONDS)
         setting = Setting(place=place, wrap=WRAP, seconds=seconds, quick=given.quick)
-        for row in rows:
-            results.append(run_row(row, setting, rounds))
-    print(as_table(results), end="")
-    if given.json:
-        given.json.write_text(as_json(results))
+        try:
+            failed = run_rows(rows, setting, rounds, results)
+        finally:
+            print(as_table(results), end="")
+            if given.json:
+                given.json.write_text(as_json(results))
+    return 1 if failed else 0
 
 
 def ended(number: int, _: FrameType | None) -> None:
@@ -92,18 +110,14 @@ def main(words: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, ended)
     try:
-        run(words)
+        return run(words)
     except SconeError as error:
         say(str(error))
         return error.exit_status
-    except SubprocessError as error:
-        say(f"a program did not end as it should: {error}")
-        return UserError.exit_status
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     finally:
         end_all()
-    return 0
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ APACHE_USER = "User nobody\nGroup nogroup\n" if IS_ROOT else ""
 
 
 def apache(place: Path, port: int) -> list[str]:
-    """Apache httpd with the event module, no access log."""
+    """Apache httpd with the event module, two children that stay, no access log."""
     make_files(place)
     (place / "apache.conf").write_text(
         f"ServerRoot {place}\nServerName localhost\nDefaultRuntimeDir {place}\nPidFile {place}/pid\n"
@@ -70,7 +70,8 @@ def apache(place: Path, port: int) -> list[str]:
         f"LoadModule mpm_event_module {APACHE_MODULES}/mod_mpm_event.so\n"
         f"LoadModule authz_core_module {APACHE_MODULES}/mod_authz_core.so\n"
         f"{APACHE_USER}"
-        f"DocumentRoot {place}/site\nKeepAlive On\nMaxKeepAliveRequests 0\nStartServers 2\n"
+        f"DocumentRoot {place}/site\nKeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 30\n"
+        "StartServers 2\nServerLimit 2\nThreadsPerChild 25\nMaxRequestWorkers 50\nMaxSpareThreads 50\n"
         f"<Directory {place}/site>\nRequire all granted\n</Directory>\n"
     )
     return [tool("apache2"), "-f", f"{place}/apache.conf", "-D", "FOREGROUND"]
@@ -146,7 +147,7 @@ def open_servers(server: ServerCommand, load: Load) -> Opener:
             probe = Servers(place, load.prepared(setting), setting.seconds)
             for mode in Mode:
                 probe.served[mode] = start(stack, setting, server, place, mode)
-                probe.load.warm(probe.served[mode].port)
+                probe.load.warm(probe.served[mode].port)  # the native one first: it sets how many requests a round has
             yield probe
             stack.close()
             probe.collect()
