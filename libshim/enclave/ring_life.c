@@ -82,7 +82,7 @@ void ring_check_helper(void)
 static long helper_make(void)
 {
 	unsigned long all = ~0ul, mask;
-	int32_t helper;
+	int32_t helper, status = 0;
 	long starter;
 
 	if (!ring.map)
@@ -98,8 +98,10 @@ static long helper_make(void)
 	gate4(__NR_rt_sigprocmask, 2, &mask, 0, 8);
 	if (starter < 0)
 		return starter;
-	while (gate4(__NR_wait4, starter, 0, __WCLONE, 0) == -EINTR)
+	while (gate4(__NR_wait4, starter, &status, __WCLONE, 0) == -EINTR)
 		;
+	if (status)
+		return -EAGAIN;
 	for (int tries = 0; fetch32(&ring.control->helper_pid) == 0 && tries < 100; tries++) {
 		struct kernel_timespec time = { 0, 10000000 };
 
@@ -272,8 +274,10 @@ void ring_exit(struct thread *thread)
 	if (thread->gate_only)
 		return;
 	mutex_lock(&ring.mutex);
-	if (__atomic_exchange_n(&ring.state, RING_HELD, __ATOMIC_SEQ_CST) != RING_ON)
+	if (__atomic_exchange_n(&ring.state, RING_HELD, __ATOMIC_SEQ_CST) != RING_ON) {
+		mutex_unlock(&ring.mutex);
 		return;
+	}
 	for (uint32_t i = 0; i < ring.lanes_used; i++) {
 		struct lane *lane = &ring_lanes[i];
 

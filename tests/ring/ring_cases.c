@@ -269,6 +269,10 @@ static void a_turn_reads_ahead(void)
 	polled[0] = (struct pollfd){ fds[0][0], POLLIN, 0 };
 	polled[1] = (struct pollfd){ fds[2][0], POLLIN, 0 };
 	close(fds[2][1]);
+	CHECK(recv(fds[2][0], args, 5, MSG_DONTWAIT | MSG_PEEK) == 0);
+	CHECK(ring_turn(me, __NR_poll, (long[6]){ (long)polled, 2, -1 }, RING_EINTR, ahead, &count) == 1);
+	CHECK(count == 0);	/* its mark was for one read */
+	ring_mark(fds[2][0], true);
 	long poll_args[6] = { (long)polled, 2, -1 };
 	CHECK(ring_turn(me, __NR_poll, poll_args, RING_EINTR, ahead, &count) == 1);
 	CHECK(count == 1 && ahead[0].event == 1 && ahead[0].result == 0);
