@@ -17,7 +17,8 @@
 #include "ring.h"
 #include "stream.h"
 
-enum { DT_LNK = 10, NAME_AT = 19, RECLEN_AT = 16, TYPE_AT = 18, F_DUPFD_CLOEXEC_NR = 1030 };
+enum { DT_LNK = 10, NAME_AT = 19, RECLEN_AT = 16, TYPE_AT = 18, F_DUPFD_CLOEXEC_NR = 1030,
+       FD_MAX = 0x7fffffff };
 
 static bool is_own(uint64_t fd)
 {
@@ -53,11 +54,13 @@ static void make_way(uint64_t wanted)
 	enclave.control_fd = (int32_t)moved;
 }
 
-/* dup2 and dup3 give the number that was asked for. */
+/* dup2 and dup3 give the number that was asked for, F_DUPFD none below it. */
 static long number_check(const struct frame *frame, int target, long result)
 {
-	if (result < 0 || target < 0 || result == target)
-		return result;
+	bool is_least = frame->nr == __NR_fcntl;
+
+	if (result < 0 || (target < 0 && !is_least) || (is_least ? result >= (int)frame->arg[2] : result == target))
+		return result > FD_MAX ? check_refuse((uint32_t)frame->nr, "a descriptor", result) : result;
 	return check_refuse((uint32_t)frame->nr, "another number than was asked for:", result);
 }
 

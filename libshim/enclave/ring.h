@@ -75,7 +75,8 @@ long ring_turn(struct thread *thread, long nr, const long args[6], enum ring_cla
 /* Gives a read-ahead buffer of the lane of `owner` (the thread that made the turn) back; any thread may. */
 void ring_ahead_release(struct lane *lane, uint32_t buffer);
 
-/* Turns read on behalf of `fd` on or off. Without a ring nothing happens. */
+/* Turns read on behalf of `fd`, once: until a turn has brought bytes, an end or an error, or not at all. Without a ring
+ * nothing happens. */
 void ring_mark(int fd, bool read_ahead);
 
 /*

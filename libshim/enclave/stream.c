@@ -54,9 +54,12 @@ void stream_hold(int fd, const struct ring_ahead *found, struct lane *lane)
 			ring_ahead_release(lane, found->buffer);
 		return;
 	}
-	descriptor->ahead.says_again = found->result == -EAGAIN;
-	if (found->result == -EAGAIN || found->result == -EINTR)
+	if (found->result == -EAGAIN || found->result == -EINTR) {
+		descriptor->ahead.says_again = !descriptor->ahead.is_held && found->result == -EAGAIN;
 		return;
+	}
+	if (descriptor->ahead.is_held)
+		die("the helper read ahead of what it had read already");
 	descriptor->ahead = (struct ahead) {
 		.bytes = found->result > 0 ? found->bytes : NULL, .size = found->result > 0 ? found->size : 0,
 		.result = found->result, .buffer = found->buffer, .lane = lane,

@@ -5,11 +5,12 @@
  * thread. Must never: outlive the program by more than what was accepted, open a descriptor in the shared table.
  * Used by: enclave/ring_life.c starts it by gate_clone_helper().
  *
- *   program ── fork-like clone ──► starter: unmaps everything, then clones, then exits (the program waits for it)
- *                                    └── CLONE_VM | CLONE_PARENT ──► helper, the control thread ──► twins
+ *   program ── fork-like clone ──► starter: clones, then exits (the program waits for it)
+ *                                    └── CLONE_VM | CLONE_PARENT ──► helper: waits for the starter's end, unmaps
+ *                                                                     everything, is the control thread ──► twins
  *
- * The starter is there for one reason: the kernel's rseq registration is inherited with the memory's copy and would
- * kill a process that unmaps it, but not by a child that shares the memory.
+ * The starter is there for one reason: the kernel's rseq registration is inherited with the memory's copy, and kills a
+ * process that is preempted after it unmapped it. A child that shares the memory has none.
  */
 #include <linux/poll.h>
 #include <linux/prctl.h>
@@ -193,6 +194,10 @@ static HOST void control_main(struct wire_control *control)
 {
 	uint32_t idle = 0;
 
+	while (load32(&control->starter))	/* cleared by the kernel when the starter has ended */
+		futex_wait(&control->starter, 1);
+	unmap_program(control);
+	forget_registers();
 	twin_handlers();
 	host_syscall(__NR_prctl, PR_SET_NAME, (long)control->name, 0, 0, 0, 0);
 	host_syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGNAL_CONTROL, 0, 0, 0, 0);
@@ -219,8 +224,8 @@ HOST void helper_start(void *argument)
 	uint64_t *stack = (uint64_t *)((uint8_t *)control + CONTROL_STACK_TOP);
 	long result;
 
-	unmap_program(control);
-	forget_registers();
+	store32(&control->starter, 1);
+	host_syscall(__NR_set_tid_address, (long)&control->starter, 0, 0, 0, 0, 0);
 	stack -= 2;
 	*stack = (uint64_t)control;
 	__asm__ volatile("xor %%r10d, %%r10d\n"

@@ -52,6 +52,11 @@ INLINE bool change32(uint32_t *word, uint32_t old, uint32_t value)
 	return __atomic_compare_exchange_n(word, &old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
+INLINE bool change8(uint8_t *byte, uint8_t old, uint8_t value)
+{
+	return __atomic_compare_exchange_n(byte, &old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 INLINE void futex_wait(uint32_t *word, uint32_t value)
 {
 	host_syscall(__NR_futex, (long)word, FUTEX_WAIT, value, 0, 0, 0);

@@ -147,10 +147,12 @@ static HOST void read_ahead(struct wire_control *control, struct wire_lane *lane
 	uint32_t count = lane->ahead_count;
 	long result;
 
-	if (fd >= FD_MARK_COUNT || !control->fd_marks[fd])
-		return;
+	if (fd >= FD_MARK_COUNT || !change8(&control->fd_marks[fd], MARK_READ, MARK_READING))
+		return;		/* two lanes must not read one stream: neither would know whose bytes come first */
 	result = host_syscall(__NR_recvfrom, fd, (long)((uint8_t *)lane + LANE_AHEAD + buffer * AHEAD_SIZE), AHEAD_SIZE,
 			      MESSAGE_DONTWAIT, 0, 0);
+	if (result == -ENOTCONN || result == -ENOTSOCK || result == -EAGAIN || result == -EINTR)
+		change8(&control->fd_marks[fd], MARK_READING, MARK_READ);
 	if (result == -ENOTCONN || result == -ENOTSOCK)		/* listens, or is no socket: nothing can be read ahead */
 		return;
 	if (result >= 0)

@@ -45,6 +45,12 @@ enum batch_flags {
 	BATCH_STOP_ON_ERROR = 1u << 0,	/* the entries after a failed one get -ECANCELED */
 };
 
+enum fd_mark {
+	MARK_NONE = 0,
+	MARK_READ,		/* set by the enclave: the helper may read ahead */
+	MARK_READING,		/* set by the twin that does; what it read is held by the enclave, which unmarks */
+};
+
 enum twin_state {
 	TWIN_NONE = 0,
 	TWIN_WANTED,		/* set by the enclave */
@@ -174,8 +180,9 @@ struct wire_control {
 	char     name[16];	/* its comm */
 	uint32_t draining;	/* set by the helper when the program is gone */
 	uint32_t lanes_used;	/* lanes 0 .. lanes_used were ever used; set by the enclave */
-	uint8_t  padding[4024];
-	uint8_t  fd_marks[FD_MARK_COUNT];	/* 1: read ahead. Written by the enclave */
+	uint32_t starter;	/* 1 until the process that made the helper has ended; futex word */
+	uint8_t  padding[4020];
+	uint8_t  fd_marks[FD_MARK_COUNT];	/* enum fd_mark */
 };
 _Static_assert(offsetof(struct wire_control, program_pid) == 32, "wire");
 _Static_assert(offsetof(struct wire_control, fd_marks) == 4096, "wire");
