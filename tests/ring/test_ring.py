@@ -98,7 +98,8 @@ def test_a_killed_program_leaves_no_helper_after_a_second(cases: Path) -> None:
 def readable_memory(pid: int) -> bytes:
     """All memory of a process that can be read, in the order of its maps."""
     found = b""
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory, open(f"/proc/{pid}/maps") as maps:
+    process = Path(f"/proc/{pid}")
+    with (process / "mem").open("rb", buffering=0) as memory, (process / "maps").open() as maps:
         for line in maps:
             start, end = (int(number, 16) for number in line.split()[0].split("-"))
             if end - start > 1 << 27 or "r" not in line.split()[1]:
