@@ -1,0 +1,95 @@
+"""Builds a shim whose host lies, the program that asks it to, and runs one under the other."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from scone_preload import paths
+from scone_preload.build.objects import object_files
+from scone_preload.build.plans import plan_generic
+from scone_preload.build.toolchain import COMMON, LINK, find_compiler
+from tests.codegen.build import write_generated
+
+HERE = Path(__file__).parent
+WRAPPED = ("gate_interruptible", "ring_call", "ring_turn")
+INCLUDES = [f"-I{paths.LIBSHIM}/enclave", f"-I{paths.LIBSHIM}/wire", f"-I{HERE}"]
+ASYNC = {"sync": 0, "async": 1}
+PACKET = 65536
+
+
+def build_liar(folder: Path) -> Path:
+    """The generic shim with the liar around its exits: the same objects otherwise."""
+    compiler = find_compiler()
+    assert compiler is not None
+    source, liar, shim = folder / "shim.c", folder / "liar.o", folder / "libscone-liar.so"
+    source.write_text(plan_generic(None).source)
+    compiler.run([*COMMON, *INCLUDES, "-c", "-o", str(liar), str(HERE / "liar.c")])
+    compiler.run([*COMMON, *INCLUDES, "-c", "-o", str(folder / "shim.o"), str(source)])
+    wraps = [f"-Wl,--wrap={name}" for name in WRAPPED]
+    objects = [str(path) for path in (folder / "shim.o", liar, *object_files(Path(paths.OBJECTS)))]
+    compiler.run([*LINK, *wraps, "-o", str(shim), *objects])
+    return shim
+
+
+def build_victim(folder: Path) -> Path:
+    """The program that arms lies and looks at what it was given; it has the tables of the spec, too."""
+    write_generated(folder)
+    sources = [HERE / "victim.c", *(folder / name for name in ("calls.gen.c", "hostile.gen.c", "stubs.c"))]
+    flags = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-Wno-nonnull", "-Wno-stringop-overflow"]
+    # -iquote: <signal.h> must not be the enclave's.
+    quoted = [f"-iquote{where}" for where in (f"{paths.LIBSHIM}/enclave", folder, HERE, HERE.parent / "programs")]
+    done = subprocess.run(
+        ["gcc", *flags, *quoted, *sources, "-o", folder / "victim"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "victim"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a victim ended, and the runtime's events about refused replies."""
+
+    status: int
+    out: str
+    err: str
+    refused: int
+
+
+def run_victim(shim: Path, victim: Path, case: str, mode: str, cwd: Path) -> Ending:
+    """Runs one case as scone-wrap would start it, with a runtime that only listens."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    environment = {"LD_PRELOAD": str(shim), "SCONE_SHIM": f"1,{theirs.fileno()},{ASYNC[mode]},0,16"}
+    process = subprocess.Popen(
+        [victim, case],
+        cwd=cwd,
+        env=environment,
+        pass_fds=[theirs.fileno()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    theirs.close()
+    refused: list[bytes] = []
+    listener = threading.Thread(target=_listen, args=(ours, refused))
+    listener.start()
+    out, err = process.communicate(timeout=120)
+    listener.join()
+    ours.close()
+    return Ending(process.returncode, out, err, len(refused))
+
+
+def _listen(control: socket.socket, refused: list[bytes]) -> None:
+    """Counts refusals until no wrapped process is left; questions get no answer."""
+    while True:
+        packet, descriptors, _, _ = socket.recv_fds(control, PACKET, 4)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if not packet:
+            return
+        if b"the host's reply is refused" in packet:
+            refused.append(packet)
