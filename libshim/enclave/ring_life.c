@@ -55,7 +55,6 @@ static long ring_map(void)
 	ring.control->ring_size = (ring.lane_count + 1ul) * LANE_SIZE;
 	ring.control->text_start = (uint64_t)__start_host_text;
 	ring.control->text_end = (uint64_t)__stop_host_text;
-	ring.control->no_uring = (enclave.flags & FLAG_NO_URING) != 0;
 	copy_out(ring.control->name, "scone-helper", 13);
 	return 0;
 }

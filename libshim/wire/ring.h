@@ -155,7 +155,6 @@ _Static_assert(offsetof(struct wire_lane, post) == 6016, "wire");
 _Static_assert(sizeof(struct wire_lane) == 8064, "wire");
 
 /* Areas of a lane, as offsets in it. */
-#define LANE_URING        0x04000u	/* io_uring's memory, 16 KiB */
 #define LANE_STACK        0x08000u	/* the twin's stack, 32 KiB */
 #define LANE_STACK_TOP    0x10000u
 #define LANE_POST_BYTES   0x10000u	/* POST_BYTES */
@@ -176,7 +175,7 @@ struct wire_control {
 	int32_t  program_pid;
 	int32_t  helper_pid;	/* set by the helper once it serves; futex word */
 	uint32_t sweeping;	/* set by the helper while it looks after posts of itself */
-	uint32_t no_uring;
+	uint32_t padding0;
 	char     name[16];	/* its comm */
 	uint32_t draining;	/* set by the helper when the program is gone */
 	uint32_t lanes_used;	/* lanes 0 .. lanes_used were ever used; set by the enclave */
@@ -186,6 +185,7 @@ struct wire_control {
 };
 _Static_assert(offsetof(struct wire_control, program_pid) == 32, "wire");
 _Static_assert(offsetof(struct wire_control, fd_marks) == 4096, "wire");
+_Static_assert(sizeof(struct wire_control) == 69632, "wire");
 
 #define CONTROL_STACK_TOP 0x20000u	/* 32 KiB each */
 #define STARTER_STACK_TOP 0x28000u
