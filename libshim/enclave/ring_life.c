@@ -18,7 +18,10 @@ extern const char __stop_host_text[] __attribute__((visibility("hidden")));
 struct ring ring;
 struct lane ring_lanes[LANE_COUNT_MAX];
 
-enum { ATTACH_REFUSALS = 1000 };
+enum {
+	ATTACH_REFUSALS = 1000,
+	EXIT_TRIES      = 1000,		/* looks for posts, 20 us apart, before the helper is left alone with them */
+};
 
 static void pause_ns(int64_t nanoseconds)
 {
@@ -237,6 +240,21 @@ static bool backlog_left(void)
 	return false;
 }
 
+/* Whether posts of any lane are still queued; wakes the twins that have them. */
+static bool posts_left(void)
+{
+	bool left = false;
+
+	for (uint32_t i = 0; i < ring.lanes_used; i++) {
+		lane_reclaim(&ring_lanes[i]);
+		if (ring_lanes[i].post_head == ring_lanes[i].post_tail)
+			continue;
+		lane_kick(&ring_lanes[i]);
+		left = true;
+	}
+	return left;
+}
+
 static void helper_kill(void)
 {
 	gate2(__NR_kill, ring.helper_pid, SIGKILL);
@@ -277,18 +295,9 @@ void ring_exit(struct thread *thread)
 		mutex_unlock(&ring.mutex);
 		return;
 	}
-	for (uint32_t i = 0; i < ring.lanes_used; i++) {
-		struct lane *lane = &ring_lanes[i];
-
-		for (unsigned tries = 0; tries < 1000; tries++) {
-			lane_reclaim(lane);
-			if (lane->post_head == lane->post_tail || !child_alive(ring.helper_pid))
-				break;
-			lane_kick(lane);
-			pause_ns(20000);
-		}
-	}
-	if (!backlog_left())
+	for (unsigned tries = 0; posts_left() && tries < EXIT_TRIES && child_alive(ring.helper_pid); tries++)
+		pause_ns(20000);
+	if (!posts_left() && !backlog_left())
 		helper_kill();
 }
 
