@@ -36,7 +36,7 @@ _CRASH = re.compile(r"^\+\+\+ killed by (SIGSEGV|SIGBUS|SIGILL|SIGSYS|SIGTRAP|SI
 _SUPERSEDED = re.compile(r"^\+\+\+ superseded by execve in pid (\d+)")
 _DISPATCH_ON = re.compile(r"^prctl\(0x3b, 0x1, (0x[0-9a-f]+), (0x[0-9a-f]+), ")
 _RESULT = re.compile(r"= (\d+)(?: <[\d.]+>)?$")
-_LIBRARY = re.compile(r'^openat\(AT_FDCWD, "([^"]+\.so[.\d]*)".*\) = \d+')
+_LIBRARY = re.compile(r'^openat\(AT_FDCWD, "([^"]+\.so[.\d]*)"')
 _FORKS = frozenset(("clone", "clone3", "fork", "vfork"))
 _SHARED = ("CLONE_THREAD",)
 
@@ -216,6 +216,8 @@ def _parents(lines: Iterable[str]) -> dict[int, tuple[int, bool]]:
 def host_range(libraries: Sequence[str], gate_start: int) -> range:
     """Where the helper's code lies in an image whose gate starts at that address: found in the shim it opened."""
     for library in reversed(libraries):
+        if not Path(library).is_file():
+            continue
         with Path(library).open("rb") as file:
             elf = ELFFile(file)
             section, symbols = elf.get_section_by_name("host_text"), elf.get_section_by_name(".symtab")
