@@ -297,6 +297,8 @@ void ring_exit(struct thread *thread)
 	}
 	for (unsigned tries = 0; posts_left() && tries < EXIT_TRIES && child_alive(ring.helper_pid); tries++)
 		pause_ns(20000);
+	if (!child_alive(ring.helper_pid))
+		die("the helper is gone: something killed it");
 	if (!posts_left() && !backlog_left())
 		helper_kill();
 }
