@@ -278,3 +278,34 @@ CASE(the_number_of_an_idle_tcp_connection_reads_as_a_pipe)
 	GIVES(4, read(fds[0], back, 8));
 	CHECK(memcmp(back, "pipe", 4) == 0);
 }
+
+/* As a server that saves to a file while clients come and go: the client's number becomes the file's. */
+CASE(the_number_of_a_tcp_client_writes_as_a_file)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(address);
+	int server = (int)SYS(socket(AF_INET, SOCK_STREAM, 0)), client, side, file;
+	char back[8];
+
+	GIVES(0, bind(server, (void *)&address, size));
+	GIVES(0, listen(server, 1));
+	GIVES(0, getsockname(server, (void *)&address, &size));
+	for (int i = 0; i < 5; i++) {
+		client = (int)SYS(socket(AF_INET, SOCK_STREAM, 0));
+		GIVES(0, connect(client, (void *)&address, size));
+		side = (int)SYS(accept(server, NULL, NULL));
+		GIVES(4, write(side, "data", 4));
+		GIVES(4, recv(client, back, 4, MSG_WAITALL));
+		GIVES(0, close(client));
+		GIVES(0, close(side));
+		file = (int)SYS(open("f", O_RDWR | O_CREAT | O_TRUNC, 0600));
+		CHECK(file == client);
+		GIVES(side, dup(file));
+		GIVES(4, write(side, "file", 4));
+		GIVES(4, write(file, "more", 4));
+		GIVES(8, pread(file, back, 8, 0));
+		CHECK(memcmp(back, "filemore", 8) == 0);
+		GIVES(0, close(side));
+		GIVES(0, close(file));
+	}
+}
