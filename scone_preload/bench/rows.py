@@ -64,6 +64,8 @@ ROWS: tuple[Row, ...] = (
 
 
 def chosen(words: list[str]) -> tuple[tuple[Row, ...], list[str]]:
-    """The rows that some word names or begins (all without words), and the words that name none."""
-    unknown = [word for word in words if not any(row.name.startswith(word) for row in ROWS)]
-    return tuple(row for row in ROWS if not words or any(row.name.startswith(word) for word in words)), unknown
+    """The rows that some word names, or else begins (all without words), and the words that name none."""
+    names = {row.name for row in ROWS}
+    found = {word: {word} if word in names else {name for name in names if name.startswith(word)} for word in words}
+    wanted = set().union(*found.values()) if words else names
+    return tuple(row for row in ROWS if row.name in wanted), [word for word in words if not found[word]]

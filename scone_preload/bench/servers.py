@@ -62,7 +62,10 @@ APACHE_USER = "User nobody\nGroup nogroup\n" if IS_ROOT else ""
 
 
 def apache(place: Path, port: int) -> list[str]:
-    """Apache httpd with the event module, two children that stay, no access log."""
+    """Apache httpd with the event module, two children that stay, no access log.
+
+    It has more threads than connections come: when all are busy it closes kept-alive connections.
+    """
     make_files(place)
     (place / "apache.conf").write_text(
         f"ServerRoot {place}\nServerName localhost\nDefaultRuntimeDir {place}\nPidFile {place}/pid\n"
@@ -71,7 +74,8 @@ def apache(place: Path, port: int) -> list[str]:
         f"LoadModule authz_core_module {APACHE_MODULES}/mod_authz_core.so\n"
         f"{APACHE_USER}"
         f"DocumentRoot {place}/site\nKeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 30\n"
-        "StartServers 2\nServerLimit 2\nThreadsPerChild 25\nMaxRequestWorkers 50\nMaxSpareThreads 50\n"
+        "StartServers 2\nServerLimit 2\nThreadLimit 64\nThreadsPerChild 64\n"
+        "MaxRequestWorkers 128\nMinSpareThreads 1\nMaxSpareThreads 128\n"
         f"<Directory {place}/site>\nRequire all granted\n</Directory>\n"
     )
     return [tool("apache2"), "-f", f"{place}/apache.conf", "-D", "FOREGROUND"]

@@ -1,0 +1,93 @@
+"""tools/bench runs, measures all three modes, tells failures, and leaves no process; times are never asserted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from scone_preload.bench.processes import cpu_between, cpu_exact_s, read_stat, tree
+from tests.helpers.modes import REPOSITORY
+from tests.helpers.processes import nothing_left_behind
+
+BENCH = REPOSITORY / "tools" / "bench"
+MODES = {"native", "sync", "async"}
+
+
+def bench(*words: str | Path, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([BENCH, *words], capture_output=True, text=True, check=False, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("row", "figures"),
+    [
+        ("syscall-site", {"ns"}),
+        ("ring-lseek", {"ns"}),
+        ("redis-get-p1", {"rate", "cpu"}),
+        ("nginx-1k-w2", {"rate", "cpu"}),
+        ("memcached", {"rate", "cpu"}),
+        ("apache-1k", {"rate", "cpu"}),
+        ("start-true", {"ms"}),
+        ("exec", {"ms"}),
+        ("idle", {"percent"}),
+    ],
+)
+def test_p8_a_quick_run_measures_each_mode(tmp_path: Path, row: str, figures: set[str]) -> None:
+    with nothing_left_behind():
+        done = bench("--quick", "--json", tmp_path / "all.json", row)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "all.json").read_text())[row]
+    assert set(report["figures"]) == figures
+    for figure in report["figures"].values():
+        assert {mode for mode in figure if mode in MODES and figure[mode]["samples"]} == MODES
+    assert len(done.stdout.splitlines()) == 2 + 2 * len(figures)
+
+
+def test_p8_the_ring_row_crosses_by_the_ring_and_the_sync_one_by_the_gate(tmp_path: Path) -> None:
+    done = bench("--quick", "--rounds", "1", "--json", tmp_path / "all.json", "ring-lseek", "syscall-trap")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "all.json").read_text())
+    assert report["ring-lseek"]["facts"]["async"]["crossings"] >= 1
+    assert report["ring-lseek"]["facts"]["sync"]["ring"] == 0
+    assert report["syscall-trap"]["facts"]["sync"]["traps"] >= 0.99
+
+
+def test_an_unknown_row_is_named() -> None:
+    done = bench("idel")
+    assert done.returncode == 125
+    assert "no such row: idel" in done.stderr
+
+
+def test_an_interrupt_ends_every_process() -> None:
+    with nothing_left_behind():
+        process = subprocess.Popen([BENCH, "redis-get-p1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 60
+        while not any(stat.name.startswith("redis-bench") for stat in tree(process.pid).values()):
+            assert time.monotonic() < end, "no load was started"
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+
+
+def test_the_cpu_time_of_a_tree_includes_children() -> None:
+    script = "import os, time\nos.fork()\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\n"
+    process = subprocess.Popen(["/usr/bin/python3", "-c", script + "time.sleep(60)"])
+    try:
+        end = time.monotonic() + 30
+        while cpu_between({}, tree(process.pid)) < 0.55:
+            assert time.monotonic() < end, tree(process.pid)
+            time.sleep(0.05)
+        members = tree(process.pid)
+        assert len(members) == 2
+        assert cpu_exact_s(process.pid) >= 0.55
+        assert cpu_between(members, members) == 0
+    finally:
+        for pid in tree(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+    assert read_stat(process.pid) is None
