@@ -309,3 +309,31 @@ CASE(the_number_of_a_tcp_client_writes_as_a_file)
 		GIVES(0, close(file));
 	}
 }
+
+/* As the saving child of a server: it closes the listening socket, and the file it saves to gets that number. */
+CASE(the_number_of_a_listening_socket_writes_as_a_file)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int server = (int)SYS(socket(AF_INET, SOCK_STREAM, 0)), epoll = (int)SYS(epoll_create1(0));
+	struct epoll_event event = { .events = EPOLLIN };
+	pid_t child;
+
+	GIVES(0, bind(server, (void *)&address, sizeof(address)));
+	GIVES(0, listen(server, 1));
+	GIVES(0, epoll_ctl(epoll, EPOLL_CTL_ADD, server, &event));
+	child = fork();
+	if (child == 0) {
+		GIVES(0, close(server));
+		GIVES(server, open("f", O_RDWR | O_CREAT | O_TRUNC, 0600));
+		for (int i = 0; i < 10; i++)
+			GIVES(4, write(server, "file", 4));
+		GIVES(0, fsync(server));
+		GIVES(40, lseek(server, 0, SEEK_END));
+		_exit(0);
+	}
+	GIVES(0, exit_status(child));
+	GIVES(0, close(server));
+	GIVES(server, open("f", O_RDWR | O_TRUNC));
+	GIVES(4, write(server, "file", 4));
+	GIVES(4, lseek(server, 0, SEEK_END));
+}
