@@ -415,8 +415,8 @@ static bool is_shareable(uint32_t nr, const struct call_shape *shape, const uint
 	bool is_send = shape->arg[1].kind == ARG_IN || shape->arg[1].kind == ARG_IOVEC_IN ||
 		       shape->arg[1].kind == ARG_MSG_IN || nr == __NR_sendfile;
 
-	if (shape->arg[0].kind != ARG_FD || shape->arg[1].kind == ARG_PATH)
-		return true;
+	if (shape->arg[0].kind != ARG_FD || shape->arg[1].kind == ARG_PATH || nr == __NR_close)
+		return true;		/* of what is being closed nothing may be remembered */
 	return may_others((int)arg[0], is_send) && (nr != __NR_splice || may_others((int)arg[2], true));
 }
 
