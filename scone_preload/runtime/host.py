@@ -55,7 +55,7 @@ class Host:
                     if key.fd == self.program_fd:
                         selector.unregister(self.program_fd)
                     key.data()
-        self.finish()
+        self.write_statistics()
 
     def serve(self) -> None:
         """Take what is waiting on the control socket, a bounded number of messages."""
@@ -106,6 +106,7 @@ class Host:
         self.first_reported = True
         if self.options.stats == "":
             self.say(self.table())  # here, not by the program: it may have closed its standard error
+        self.write_statistics()  # the first process waits for the answer: who waits for its end finds the file
         return wire.build_text_answer(b"")
 
     def table(self) -> str:
@@ -126,15 +127,18 @@ class Host:
     def say(self, text: str) -> None:
         write_all(self.error_fd, text.encode(errors="backslashreplace"))
 
-    def finish(self) -> None:
-        """Write the report that was asked for as a file: whole, or not at all."""
+    def write_statistics(self) -> None:
+        """Write the report that was asked for as a file, as far as it is known: whole, or not at all."""
         if not self.options.stats:
             return
         path = self.options.stats
         temporary = f"{path}.{os.getpid()}.tmp"
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(as_json(self.totals, self.events.counts, complete=self.first_reported, names=call_names()))
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.write(as_json(self.totals, self.events.counts, complete=self.first_reported, names=call_names()))
+            os.replace(temporary, path)
+        except OSError as error:
+            self.say(f"scone-wrap: can't write the statistics: {path}: {error.strerror}; name another file\n")
 
 
 def receive(control: socket.socket) -> tuple[bytes, int, socket.socket | None] | None:

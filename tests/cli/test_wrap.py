@@ -194,11 +194,7 @@ class TestTheProgram:
         assert "scone-wrap: syscalls " in done.stderr
         path = tmp_path / "stats.json"
         assert run(scone_wrap, "--syscalls", mode, f"--stats={path}", "cat", "/etc/hostname").stderr == ""
-        deadline = time.monotonic() + 10
-        while not path.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        assert '"read": ' in path.read_text()
+        assert '"read": ' in path.read_text(), "the file is there when the program has ended"
 
     def test_a_trace_names_the_calls(self, scone_wrap: Path, mode: str, tmp_path: Path) -> None:
         path = tmp_path / "trace"
