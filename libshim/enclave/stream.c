@@ -92,6 +92,13 @@ uint32_t stream_held_size(int fd)
 	return descriptor && descriptor->ahead.is_held ? descriptor->ahead.size - descriptor->ahead.used : 0;
 }
 
+bool stream_held_is_full(int fd)
+{
+	struct descriptor *descriptor = descriptor_of(fd);
+
+	return descriptor && descriptor->ahead.is_held && descriptor->ahead.size == AHEAD_SIZE;
+}
+
 static long parts_fill(const struct ahead *ahead, const struct io_part *parts, uint64_t count)
 {
 	uint32_t left = ahead->size - ahead->used, done = 0;

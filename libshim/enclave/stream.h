@@ -23,6 +23,9 @@ int stream_held_next(int fd);
 /* Bytes held for `fd`. */
 uint32_t stream_held_size(int fd);
 
+/* Whether a whole buffer was read ahead: the kernel may have more. */
+bool stream_held_is_full(int fd);
+
 /*
  * Copies held bytes into the program's vectors. True: *result is what the read returns. False: ask the host.
  * `is_peek` leaves them.
