@@ -106,6 +106,7 @@ class Host:
         self.first_reported = True
         if self.options.stats == "":
             self.say(self.table())  # here, not by the program: it may have closed its standard error
+        self.finish()  # there when scone-wrap's command returns; again, with what lived on, at the very end
         return wire.build_text_answer(b"")
 
     def table(self) -> str:
@@ -127,7 +128,7 @@ class Host:
         write_all(self.error_fd, text.encode(errors="backslashreplace"))
 
     def finish(self) -> None:
-        """Write the report that was asked for as a file: whole, or not at all."""
+        """Write the report that was asked for as a file, if one was: whole, or not at all."""
         if not self.options.stats:
             return
         path = self.options.stats
