@@ -1,5 +1,6 @@
 """`python -m scone_preload.build`: generate, compile libshim, link the generic shim, saying what was done."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -46,8 +47,16 @@ def _say(message: str) -> None:
     print(f"build: {message}", flush=True)
 
 
+def main() -> None:
+    """Build, one process at a time."""
+    Path(paths.BUILD).mkdir(exist_ok=True)
+    with Path(paths.BUILD, ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build_all()
+
+
 if __name__ == "__main__":
     try:
-        build_all()
+        main()
     except SconeError as error:
         sys.exit(f"build: {error}")

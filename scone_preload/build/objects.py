@@ -2,10 +2,15 @@
 
 An object's key is the hash of compiler, flags, its source and every header; it lies beside the object. The set's
 identity, in objects.id, also covers the Python that generates shims: it is part of what names a cached shim.
+
+Programs may start meanwhile, or after a build that failed: shims are linked from a copy of the last whole set, in a
+folder named by its identity. objects.id is replaced last.
 """
 
 import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -45,8 +50,6 @@ def build_objects(layout: Layout, compiler: Compiler, say: Callable[[str], None]
     layout.objects.mkdir(parents=True, exist_ok=True)
     jobs = _jobs(layout, compiler)
     stale = [job for job in jobs if not job.target.exists() or _stored_key(job.target) != job.key]
-    if stale:  # a build that fails half-way must not leave the old identity to be trusted
-        layout.objects_id.unlink(missing_ok=True)
     with ThreadPoolExecutor(JOBS) as pool:
         list(pool.map(lambda job: _compile(job, compiler, say), stale))
     wanted = {job.target.name for job in jobs}
@@ -55,9 +58,14 @@ def build_objects(layout: Layout, compiler: Compiler, say: Callable[[str], None]
             path.unlink()
             _key_file(path).unlink(missing_ok=True)
     say(f"objects: {len(stale)} of {len(jobs)} compiled")
-    identity = _digest([*(job.key for job in jobs), *LINK, compiler.version, _generators(layout)])
-    write_atomically(layout.objects_id, identity[:32].encode() + b"\n")
-    return identity[:32]
+    identity = _digest([*(job.key for job in jobs), *LINK, compiler.version, _generators(layout)])[:32]
+    _publish(layout, identity)
+    return identity
+
+
+def whole_set(objects: Path, identity: str) -> Path:
+    """The folder with the objects of that identity: none of them changes any more."""
+    return objects.with_name(f"{objects.name}-{identity}")
 
 
 def object_files(objects: Path) -> list[Path]:
@@ -90,6 +98,20 @@ def _compile(job: _Job, compiler: Compiler, say: Callable[[str], None]) -> None:
     _key_file(job.target).unlink(missing_ok=True)
     compiler.run(job.arguments)
     write_atomically(_key_file(job.target), job.key.encode())
+
+
+def _publish(layout: Layout, identity: str) -> None:
+    """Make the set the one that shims are linked from; the one before stays, for starts that are linking now."""
+    before = layout.objects_id.read_text().strip() if layout.objects_id.exists() else ""
+    target = whole_set(layout.objects, identity)
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as folder:
+            whole = shutil.copytree(layout.objects, Path(folder, "set"), ignore=shutil.ignore_patterns("*.key"))
+            whole.rename(target)
+    write_atomically(layout.objects_id, identity.encode() + b"\n")
+    for path in target.parent.glob(f"{layout.objects.name}-*"):
+        if path.name not in (target.name, whole_set(layout.objects, before).name):
+            shutil.rmtree(path)
 
 
 def _generators(layout: Layout) -> str:

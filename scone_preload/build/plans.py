@@ -19,10 +19,11 @@ DEFAULT_LOADER = Path("/lib64/ld-linux-x86-64.so.2")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The text of a shim.c, the hash that names it, and the files that it was made from."""
+    """The text of a shim.c, the hash that names it, the libshim it is for, and the files that it was made from."""
 
     source: str
     digest: str
+    objects: str
     inputs: tuple[str, ...]
 
 
@@ -57,6 +58,7 @@ def plan_source(binary: Path) -> str:
 
 def _finish(draft: ShimPlan, inputs: Iterable[str]) -> Plan:
     """Name the plan by the hash of its text and of libshim, and write its id into the text."""
-    digest = hashlib.sha256((shim_c(draft) + objects_id()).encode()).hexdigest()
+    objects = objects_id()
+    digest = hashlib.sha256((shim_c(draft) + objects).encode()).hexdigest()
     final = replace(draft, id=int(digest[:16], 16))
-    return Plan(shim_c(final), digest[:40], tuple(inputs))
+    return Plan(shim_c(final), digest[:40], objects, tuple(inputs))

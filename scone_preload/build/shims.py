@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from scone_preload.build.objects import object_files
+from scone_preload.build.objects import object_files, whole_set
 from scone_preload.build.plans import Plan, plan_program
 from scone_preload.build.provide import generic_shim
 from scone_preload.build.toolchain import COMMON, LINK, Compiler, find_compiler
-from scone_preload.build.warm import index_file, index_text, objects_id
+from scone_preload.build.warm import index_file, index_text
 from scone_preload.cache import Cache, open_cache, write_atomically
 from scone_preload.elf.classify import classify
 from scone_preload.errors import BinaryRefused
@@ -35,21 +35,21 @@ def build_shim(path: str, environment: Mapping[bytes, bytes]) -> str:
         raise BinaryRefused("can't be analysed", path, f"{error}; reinstall it") from error
     shim, inputs = _shim_file(cache, plan)
     absolute = str(Path(path).absolute())
-    text = index_text(objects_id(), environment, shim, [absolute, *inputs])
+    text = index_text(plan.objects, environment, shim, [absolute, *inputs])
     with suppress(OSError):  # without an index entry the next start analyses again
         write_atomically(Path(index_file(str(cache.directory), absolute)), text.encode(errors="surrogateescape"))
     return shim
 
 
 def link_shim(plan: Plan, compiler: Compiler, objects: Path, libshim: Path) -> bytes:
-    """Compile the plan's shim.c and link it with libshim; raises InternalError with the compiler's words."""
+    """Compile the plan's shim.c and link it with its libshim; raises InternalError with the compiler's words."""
     with tempfile.TemporaryDirectory(prefix="scone-shim-") as folder:
         source, shim_object, shim = (Path(folder, name) for name in ("shim.c", "shim.o", "shim.so"))
         source.write_text(plan.source)
         includes = [f"-I{libshim / part}" for part in ("enclave", "wire")]
         mapped = f"-ffile-prefix-map={folder}=."
         compiler.run([*COMMON, mapped, *includes, "-c", "-o", str(shim_object), str(source)])
-        inputs = [str(path) for path in (shim_object, *object_files(objects))]
+        inputs = [str(path) for path in (shim_object, *object_files(whole_set(objects, plan.objects)))]
         compiler.run([*LINK, "-o", str(shim), *inputs])
         return shim.read_bytes()
 

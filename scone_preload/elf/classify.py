@@ -29,7 +29,6 @@ MACHINES = {
     243: "RISC-V",
     258: "LoongArch",
 }
-UNWRAPPED = "or name it as unwrapped in the policy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def _read_head(path: Path, scripts: list[Path]) -> bytes:
         raise BinaryNotFound("no such program", str(path), remedy) from None
     except OSError as error:
         raise BinaryRefused(
-            "can't be read, so not analysed", str(path), f"{error.strerror}; give read permission, {UNWRAPPED}"
+            "can't be read, so not analysed", str(path), f"{error.strerror}; give read permission"
         ) from None
     if stat.S_ISDIR(info.st_mode):
         raise NotRunnable("a directory, not a program", str(path), "name a program inside it")
@@ -87,9 +86,7 @@ def _check_privilege(path: Path, info: os.stat_result) -> None:
     elif _has_capabilities(path):
         kind = "program with file capabilities"
     if kind:
-        raise GainsPrivilege(
-            kind, str(path), f"its loader ignores preloads; use a copy without the privilege, {UNWRAPPED}"
-        )
+        raise GainsPrivilege(kind, str(path), "its loader ignores preloads; use a copy without the privilege")
 
 
 def _has_capabilities(path: Path) -> bool:
@@ -123,14 +120,12 @@ def _loader(path: Path, head: bytes) -> str:
     offset, size = segments[PT_INTERP]
     loader = os.fsdecode(_read_at(path, offset, min(size, 4096)).rstrip(b"\0"))
     if not Path(loader).name.startswith("ld-linux-x86-64.so"):
-        raise BinaryRefused(
-            "not a glibc program", str(path), f"its loader is {loader}; use a build for glibc, {UNWRAPPED}"
-        )
+        raise BinaryRefused("not a glibc program", str(path), f"its loader is {loader}; use a build for glibc")
     return loader
 
 
 def _check_machine(path: Path, elf_class: int, encoding: int, machine: int) -> None:
-    remedy = f"use its 64-bit x86 build, {UNWRAPPED}"
+    remedy = "use its 64-bit x86 build"
     if machine == EM_386:
         raise BinaryRefused("32-bit program", str(path), remedy)
     if machine != EM_X86_64 or encoding != ELFDATA2LSB:
@@ -141,7 +136,7 @@ def _check_machine(path: Path, elf_class: int, encoding: int, machine: int) -> N
 
 
 def _no_loader(path: Path, kind: int, dynamic: bool) -> tuple[str, str, str]:
-    static = f"no loader to preload into; use a dynamically linked build, {UNWRAPPED}"
+    static = "no loader to preload into; use a dynamically linked build"
     if not dynamic:
         return "static binary", str(path), static
     if kind == ET_DYN:

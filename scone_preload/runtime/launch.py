@@ -58,7 +58,7 @@ def find_binary(name: str, search_path: str) -> str:
     if "/" in name:
         return _check_file(name)
     refused = None
-    for folder in search_path.split(":"):
+    for folder in search_path.split(":") if name else ():
         try:
             return _check_file(f"{folder or '.'}/{name}")
         except BinaryRefused as error:

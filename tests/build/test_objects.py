@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scone_preload.build.objects import Layout, build_objects
+from scone_preload.build.objects import Layout, build_objects, whole_set
 from scone_preload.build.toolchain import Compiler
 from scone_preload.errors import InternalError
 
@@ -69,10 +69,21 @@ def test_objects_name_no_path_of_this_machine(layout: Layout, compiler: Compiler
         assert str(tmp_path).encode() not in path.read_bytes()
 
 
-def test_a_failed_build_leaves_no_identity_to_be_trusted(layout: Layout, compiler: Compiler) -> None:
-    compiled(layout, compiler)
-    assert layout.objects_id.exists()
+def test_a_failed_build_leaves_the_set_before_it_whole(layout: Layout, compiler: Compiler) -> None:
+    _, identity = compiled(layout, compiler)
+    whole = {path.name: path.read_bytes() for path in whole_set(layout.objects, identity).iterdir()}
+    assert set(whole) == {"enclave-core.o", "host-served.o"}
+    (layout.libshim / "wire" / "helper.h").write_text("enum { HELPED = 8 };\n")
     (layout.libshim / "enclave" / "core.c").write_text("not C\n")
     with pytest.raises(InternalError):
         compiled(layout, compiler)
-    assert not layout.objects_id.exists()
+    assert layout.objects_id.read_text().strip() == identity
+    assert {path.name: path.read_bytes() for path in whole_set(layout.objects, identity).iterdir()} == whole
+
+
+def test_the_last_two_sets_stay(layout: Layout, compiler: Compiler) -> None:
+    identities = []
+    for value in range(3):
+        (layout.libshim / "wire" / "helper.h").write_text(f"enum {{ HELPED = {value} }};\n")
+        identities.append(compiled(layout, compiler)[1])
+    assert [whole_set(layout.objects, identity).exists() for identity in identities] == [False, True, True]

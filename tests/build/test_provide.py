@@ -11,7 +11,7 @@ import lief
 import pytest
 
 from scone_preload.build import shims
-from scone_preload.build.objects import Layout
+from scone_preload.build.objects import Layout, whole_set
 from scone_preload.build.provide import exec_shim, provide_shim
 from scone_preload.build.warm import find_warm, index_file
 from scone_preload.errors import BinaryRefused, MachineLacks
@@ -88,6 +88,7 @@ def test_a_program_made_setuid_later_is_refused(built: Layout, program: Path, en
 
 def test_a_rebuilt_libshim_voids_every_entry(built: Layout, program: Path, environment: Environment) -> None:
     first = provide_shim(str(program), environment)
+    whole_set(built.objects, built.objects_id.read_text().strip()).rename(whole_set(built.objects, "0123"))
     built.objects_id.write_text("0123\n")
     assert find_warm(str(program), environment) == ""
     assert provide_shim(str(program), environment) != first
