@@ -101,8 +101,12 @@ long sys_pass(struct frame *frame)
 {
 	const struct call_shape *shape = &call_shapes[(uint32_t)frame->nr];
 
+	struct thread *thread = thread_self();
+
 	if (enclave.mode == MODE_SYNC || shape->route != ROUTE_HOST || shape->exit == EXIT_GATE ||
-	    thread_self()->gate_only)
+	    thread->gate_only)
 		return pass_by_gate(frame);
+	if (!enclave.is_exit_dear && !thread->has_posted)
+		return pass_by_gate(frame);	/* alone, a crossing costs more than an exit */
 	return pass_by_ring(frame);
 }

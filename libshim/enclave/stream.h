@@ -41,6 +41,9 @@ void stream_forget(int fd, struct descriptor *descriptor);
 /* Makes what is held the enclave's own memory, so that a fork copies it. */
 void stream_privatize(void);
 
+/* What the thread has posted must be sent before its next turn. */
+void stream_forced(struct thread *thread);
+
 /* What was posted by the thread is with the kernel: before calls that others could see the effect of. */
 void stream_flush(struct thread *thread);
 
