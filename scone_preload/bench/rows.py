@@ -51,7 +51,12 @@ ROWS: tuple[Row, ...] = (
     Row("syscall-pread", "pread 4 KiB, hot file", (CALL_NS,), open_micro("pread")),
     Row("ring-lseek", "lseek", (RING_NS,), open_micro("lseek", share=0.5, by_ring=True)),
     Row("ring-fstat", "fstat", (RING_NS,), open_micro("fstat", share=0.5, by_ring=True)),
-    Row("ring-busy", "lseek, both cores busy", (RING_NS,), open_micro("lseek", share=0.05, busy_cores=True, by_ring=True)),
+    Row(
+        "ring-busy",
+        "lseek, both cores busy",
+        (RING_NS,),
+        open_micro("lseek", share=0.05, busy_cores=True, by_ring=True),
+    ),
     *REDIS,
     *NGINX,
     Row("memcached", "memcached -t 4, 90% get", SERVER, open_servers(memcached, MemcachedLoad())),
