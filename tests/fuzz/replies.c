@@ -389,6 +389,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	input.at = 0;
 	wishes = next();
 	enclave.mode = wishes & 4 ? MODE_ASYNC : MODE_SYNC;
+	enclave.is_exit_dear = true;	/* all that can crosses by the ring */
 	nr = leaving[next_number(2) % leaving_count];
 	reply = wishes & 8 ? (long)next_number(8) : wishes & 16 ? -(long)(next() % 160) : (long)(next() % 100);
 	frame_make(&frame, nr);

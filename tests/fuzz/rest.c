@@ -106,6 +106,11 @@ bool stream_is_held(int fd)
 	return false;
 }
 
+void stream_forced(struct thread *thread)
+{
+	(void)thread;
+}
+
 bool stream_held_is_full(int fd)
 {
 	(void)fd;
