@@ -361,7 +361,8 @@ def read_files(root: Path) -> dict[str, str]:
     """The source files of the project, texts by path."""
     paths = (path for folder in FOLDERS for path in sorted((root / folder).rglob("*")))
     wanted = (path for path in paths if path.suffix in {*C_SUFFIXES, ".py", ".pyi", ""} and path.is_file())
-    return {str(path.relative_to(root)): path.read_text("utf-8") for path in wanted if "__pycache__" not in path.parts}
+    texts = [path for path in wanted if "__pycache__" not in path.parts]
+    return {str(path.relative_to(root)): path.read_text("utf-8", "surrogateescape") for path in texts}
 
 
 def main() -> int:

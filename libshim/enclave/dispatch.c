@@ -4,6 +4,7 @@
  * Owns: the order of things for every call: allowed, counted, served, traced, restarted. Must never: know a particular
  * call. Called by: doors.S, on the shim's stack.
  */
+#include <linux/time.h>
 #include "dispatch.h"
 #include "control.h"
 #include "shim_abi.h"
@@ -36,17 +37,26 @@ static long serve(struct frame *frame, uint32_t nr)
 	return shape->handler(frame);
 }
 
+static uint64_t now_ns(void)
+{
+	int64_t time[2] = { 0, 0 };
+
+	gate2(__NR_clock_gettime, CLOCK_MONOTONIC, time);
+	return (uint64_t)time[0] * 1000000000 + (uint64_t)time[1];
+}
+
 static long serve_traced(struct frame *frame, uint32_t nr)
 {
-	uint64_t arg[6], start = __builtin_ia32_rdtsc();
+	const uint64_t *by_ring = &thread_self()->stats.calls_by_exit[WIRE_EXIT_RING];
+	uint64_t arg[6], start = now_ns(), before = *by_ring;
 	long result;
 
 	memcpy(arg, frame->arg, sizeof arg);
 	if (nr == __NR_exit_group || nr == __NR_execve || nr == __NR_exit || nr == __NR_execveat)
-		trace_call(frame, arg, nr, 0, 0);
+		trace_call(frame, arg, nr, 0, WIRE_EXIT_GATE, 0);	/* it may not come back */
 	result = serve(frame, nr);
 	if (result != -GATE_RESTART && (!(enclave.flags & FLAG_TRACE_FAILING) || result < 0))
-		trace_call(frame, arg, nr, result, __builtin_ia32_rdtsc() - start);
+		trace_call(frame, arg, nr, result, *by_ring != before ? WIRE_EXIT_RING : WIRE_EXIT_GATE, now_ns() - start);
 	return result;
 }
 

@@ -28,6 +28,6 @@ long pass_renewing(struct frame *frame);
 /* Refuses a call: counts, reports once, gives -`error`. */
 long deny(uint32_t nr, uint32_t error);
 
-/* Sends a trace record of the finished call. (trace.c) */
-void trace_call(const struct frame *frame, const uint64_t *arg, uint32_t nr, long result, uint64_t cycles);
+/* Sends a trace record of the finished call, that left by `exit` (WIRE_EXIT_*) and took `ns`. (trace.c) */
+void trace_call(const struct frame *frame, const uint64_t *arg, uint32_t nr, long result, uint32_t exit, uint64_t ns);
 #endif

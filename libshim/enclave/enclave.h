@@ -40,9 +40,13 @@ struct enclave {
 	uint64_t exit_cost;		/* TSC cycles burned by each synchronous exit of a host call */
 	uint64_t text_start, text_end;	/* executable range of the shim, door code included */
 	bool     has_fsgsbase;
+	bool     is_exit_dear;		/* a synchronous exit costs more than a crossing of the ring: all that can crosses there */
 	bool     has_signalfd;		/* its readiness depends on who asks: waits take the gate from now on */
 	const char *shim_path;		/* as it stood in LD_PRELOAD */
 };
+
+/* Cycles of --exit-cost from which a crossing is cheaper than an exit: handing over costs 4,000 to 10,000 (docs/decisions.md). */
+enum { CROSSING_CYCLES = 4000 };
 
 extern struct enclave enclave;
 

@@ -16,6 +16,7 @@
 #include "marshal.h"
 #include "ring.h"
 #include "signal.h"
+#include "stream.h"
 #include "untrusted.h"
 
 enum { PATH_SIZE = 4096, STRUCT_MAX = 1024, SOCKADDR_MAX = 128, VECTORS_MAX = 1024, NO_RING = 1, MSG_NOSIGNAL_ = 0x4000,
@@ -456,6 +457,8 @@ long pass_by_ring(struct frame *frame)
 		return pass_by_gate(frame);
 	}
 	if (result == 0) {
+		if (thread->has_posted)
+			stream_forced(thread);
 		result = ring_call(thread, nr, parcel.sent, class);
 		thread->has_posted = false;
 		if (result == -GATE_RESTART && class == RING_RESTART &&

@@ -65,6 +65,13 @@ long pass_renewing(struct frame *frame)
 	return result;
 }
 
+/* Could somebody act on this call before what was written earlier is with the kernel? */
+static bool is_seen_outside(uint32_t nr, const struct call_shape *shape)
+{
+	return shape->route == ROUTE_HOST || shape->flags & CALL_MAY_BLOCK || nr == __NR_kill || nr == __NR_tgkill ||
+	       nr == __NR_tkill || nr == __NR_rt_sigqueueinfo || nr == __NR_rt_tgsigqueueinfo;
+}
+
 long pass_by_gate(struct frame *frame)
 {
 	uint32_t nr = (uint32_t)frame->nr;
@@ -73,7 +80,7 @@ long pass_by_gate(struct frame *frame)
 	struct thread *thread = thread_self();
 	long result;
 
-	if (unlikely(thread->has_posted) && (shape->route == ROUTE_HOST || shape->flags & CALL_MAY_BLOCK))
+	if (unlikely(thread->has_posted) && is_seen_outside(nr, shape))
 		stream_flush(thread);
 	if (unlikely(shape->flags & CALL_RENEWS_HELPER) && enclave.mode == MODE_ASYNC && !thread->gate_only)
 		return pass_renewing(frame);
@@ -94,8 +101,12 @@ long sys_pass(struct frame *frame)
 {
 	const struct call_shape *shape = &call_shapes[(uint32_t)frame->nr];
 
+	struct thread *thread = thread_self();
+
 	if (enclave.mode == MODE_SYNC || shape->route != ROUTE_HOST || shape->exit == EXIT_GATE ||
-	    thread_self()->gate_only)
+	    thread->gate_only)
 		return pass_by_gate(frame);
+	if (!enclave.is_exit_dear && !thread->has_posted)
+		return pass_by_gate(frame);	/* alone, a crossing costs more than an exit */
 	return pass_by_ring(frame);
 }

@@ -74,6 +74,7 @@ static bool settings_parse(const char *text)
 	enclave.control_fd = (int32_t)values[1];
 	enclave.mode = (uint32_t)values[2];
 	enclave.exit_cost = values[3];
+	enclave.is_exit_dear = values[3] >= CROSSING_CYCLES;
 	enclave.flags = (uint32_t)values[4];
 	return true;
 }

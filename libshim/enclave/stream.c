@@ -9,7 +9,8 @@
 #include "stream.h"
 #include "untrusted.h"
 
-enum { POST_MAX = 16384, MSG_DONTWAIT_ = 0x40, MSG_NOSIGNAL_ = 0x4000, MSG_MORE_ = 0x8000, BACKLOG_TRIES = 64 };
+enum { POST_MAX = 16384, MSG_DONTWAIT_ = 0x40, MSG_NOSIGNAL_ = 0x4000, MSG_MORE_ = 0x8000, BACKLOG_TRIES = 64,
+       POSTS_JUDGED = 64, POSTS_PAUSED = 4096 };
 
 static struct mutex held_mutex;
 static int held_first = -1;
@@ -90,6 +91,13 @@ uint32_t stream_held_size(int fd)
 	struct descriptor *descriptor = descriptor_of(fd);
 
 	return descriptor && descriptor->ahead.is_held ? descriptor->ahead.size - descriptor->ahead.used : 0;
+}
+
+bool stream_held_is_full(int fd)
+{
+	struct descriptor *descriptor = descriptor_of(fd);
+
+	return descriptor && descriptor->ahead.is_held && descriptor->ahead.size == AHEAD_SIZE;
 }
 
 static long parts_fill(const struct ahead *ahead, const struct io_part *parts, uint64_t count)
@@ -193,10 +201,35 @@ void stream_privatize(void)
 
 /* ---- write-behind ---- */
 
+void stream_forced(struct thread *thread)
+{
+	thread->posts_forced++;
+}
+
+/* Whether writing behind saves anything: only where turns cross anyway, and carry most of what is posted. */
+static bool posting_pays(struct thread *thread)
+{
+	if (enclave.is_exit_dear)
+		return true;
+	if (!thread->turns_by_ring)
+		return false;
+	if (thread->posts_paused) {
+		thread->posts_paused--;
+		return false;
+	}
+	if (thread->posts < POSTS_JUDGED)
+		return true;
+	if (thread->posts_forced * 3 > thread->posts)
+		thread->posts_paused = POSTS_PAUSED;
+	thread->posts = thread->posts_forced = 0;
+	return !thread->posts_paused;
+}
+
 void stream_flush(struct thread *thread)
 {
 	if (!thread->has_posted)
 		return;
+	stream_forced(thread);
 	thread->has_posted = false;
 	if (ring_flush(thread) < 0)
 		die("no helper can be had for what was written already");
@@ -254,7 +287,7 @@ bool stream_post(int fd, const struct io_part *parts, uint64_t count, uint32_t f
 	uint64_t size = 0;
 
 	if (!descriptor || descriptor_kind(fd) != KIND_STREAM || flags & ~(uint32_t)(MSG_DONTWAIT_ | MSG_NOSIGNAL_ | MSG_MORE_) ||
-	    !ring_attach(thread))
+	    (!posting_pays(thread) && ring_post_state(fd) == RING_SENT) || !ring_attach(thread))
 		return false;
 	if (earlier_ones(thread, fd, flags & MSG_DONTWAIT_ || descriptor_is_nonblocking(fd), result))
 		return true;
@@ -266,6 +299,7 @@ bool stream_post(int fd, const struct io_part *parts, uint64_t count, uint32_t f
 		return *result < 0;
 	}
 	thread->has_posted = true;
+	thread->posts++;
 	thread->stats.ring_writes_behind++;
 	thread->stats.bytes_out += size;
 	*result = (long)size;

@@ -23,6 +23,9 @@ int stream_held_next(int fd);
 /* Bytes held for `fd`. */
 uint32_t stream_held_size(int fd);
 
+/* Whether a whole buffer was read ahead: the kernel may have more. */
+bool stream_held_is_full(int fd);
+
 /*
  * Copies held bytes into the program's vectors. True: *result is what the read returns. False: ask the host.
  * `is_peek` leaves them.
@@ -37,6 +40,9 @@ void stream_forget(int fd, struct descriptor *descriptor);
 
 /* Makes what is held the enclave's own memory, so that a fork copies it. */
 void stream_privatize(void);
+
+/* What the thread has posted must be sent before its next turn. */
+void stream_forced(struct thread *thread);
 
 /* What was posted by the thread is with the kernel: before calls that others could see the effect of. */
 void stream_flush(struct thread *thread);

@@ -51,7 +51,8 @@ static size_t argument_add(uint8_t *packet, size_t at, const struct call_shape *
 	}
 }
 
-void trace_call(const struct frame *frame, const uint64_t *arg, uint32_t nr, long result, uint64_t cycles)
+void trace_call(const struct frame *frame, const uint64_t *arg, uint32_t nr, long result, uint32_t exit,
+		uint64_t ns)
 {
 	uint8_t packet[PACKET_SIZE] __attribute__((aligned(8)));
 	struct ctl_trace *record = (struct ctl_trace *)packet;
@@ -63,7 +64,8 @@ void trace_call(const struct frame *frame, const uint64_t *arg, uint32_t nr, lon
 	record->door = (uint32_t)frame->door;
 	record->route = shape->route;
 	record->result = result;
-	record->ns = cycles;
+	record->exit = exit;
+	record->ns = ns;
 	memcpy(record->args, arg, sizeof record->args);
 	for (uint32_t i = 0; i < shape->arg_count; i++)
 		at = argument_add(packet, at, shape, arg, i, result);

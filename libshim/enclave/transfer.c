@@ -76,13 +76,46 @@ static long write_parts(struct frame *frame, const struct transfer *transfer)
 	return result;
 }
 
+/*
+ * A full read-ahead buffer says nothing of how much more the kernel has, and programs take a short read for all there is:
+ * what fits of the rest is read too, without waiting.
+ */
+static long read_on(const struct frame *frame, const struct transfer *transfer, long done)
+{
+	uint64_t skip = (uint64_t)done;
+	long result = 1;
+
+	for (uint64_t i = 0; i < transfer->count && result > 0; i++) {
+		struct io_part part = transfer->parts[i];
+		struct frame more = { .nr = __NR_recvfrom, .arg = { frame->arg[0], part.base + skip, part.size - skip,
+								    MSG_DONTWAIT_, 0, 0 } };
+
+		if (skip >= part.size) {
+			skip -= part.size;
+			continue;
+		}
+		skip = 0;
+		result = sys_pass(&more);
+		if (result > 0)
+			done += result;
+		if (result < (long)more.arg[2])
+			break;
+	}
+	return done;
+}
+
 static long read_parts(struct frame *frame, const struct transfer *transfer, bool *is_done)
 {
+	bool may_have_more = stream_held_is_full((int)frame->arg[0]);
 	long result;
 
 	*is_done = transfer->is_plain && stream_take((int)frame->arg[0], transfer->parts, transfer->count,
 						     transfer->flags & MSG_PEEK_, &result);
-	return *is_done ? result : 0;
+	if (!*is_done)
+		return 0;
+	if (may_have_more && result > 0 && !(transfer->flags & MSG_PEEK_) && !stream_is_held((int)frame->arg[0]))
+		return read_on(frame, transfer, result);
+	return result;
 }
 
 long sys_read(struct frame *frame);

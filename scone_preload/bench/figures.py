@@ -61,6 +61,8 @@ def find(result: Result, figure: Figure, mode: Mode) -> Finding | None:
     low, high = quartiles(values)
     value = median(values)
     limit = figure.limits.get(mode, Limit())
+    if figure.by_ring and result.facts.get(mode, {}).get("crossings", 0) < 0.5:
+        limit = Limit()
     return Finding(
         native=median(native) if native else None,
         wrapped=median(wrapped),

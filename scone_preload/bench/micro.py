@@ -15,6 +15,7 @@ from scone_preload.bench.servers import read_stats
 
 CALLS, CALLS_QUICK, CALLS_COUNTED = 500_000, 20_000, 20_000
 PATIENCE_S = 60.0
+DEAR_EXIT = "4000"  # cycles: every call that can leaves by the ring
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Micro:
     kind: str
     share: float
     name: str
+    by_ring: bool
 
     def measure(self, mode: Mode) -> Sample:
         """Nanoseconds a call, of the median batch of calls."""
@@ -40,6 +42,8 @@ class Micro:
 
     def _command(self, mode: Mode, calls: int, *options: str) -> list[str]:
         words = [str(self.program), self.kind, str(calls), str(self.setting.place / "micro.data")]
+        if self.by_ring:
+            options = (*options, "--exit-cost", DEAR_EXIT)
         return self.setting.command(mode, words, *options)
 
 
@@ -55,13 +59,13 @@ def busy(count: int) -> Iterator[None]:
             loop.wait()
 
 
-def open_micro(kind: str, *, share: float = 1.0, busy_cores: bool = False) -> Opener:
+def open_micro(kind: str, *, share: float = 1.0, busy_cores: bool = False, by_ring: bool = False) -> Opener:
     """An opener for one kind of call; `share` of the usual count, for slow kinds."""
 
     @contextmanager
     def opener(setting: Setting) -> Iterator[Probe]:
         with ExitStack() as stack:
-            probe = Micro(setting, compiled(setting, "micro"), kind, share, f"{kind}-{int(busy_cores)}")
+            probe = Micro(setting, compiled(setting, "micro"), kind, share, f"{kind}-{int(busy_cores)}", by_ring)
             warm(setting, [str(probe.program)])
             if busy_cores:
                 stack.enter_context(busy(os.cpu_count() or 1))

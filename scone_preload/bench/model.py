@@ -50,6 +50,7 @@ class Figure:
     more_is_better: bool = False
     limits: Mapping[Mode, Limit] = field(default_factory=dict)
     digits: int = 1
+    by_ring: bool = False  # judged only where the calls did cross by the ring
 
 
 Sample = Mapping[str, float]  # figure name -> one round's value

@@ -23,6 +23,8 @@ def limit_text(figure: Figure, limit: float | None, reached: bool | None) -> str
     """A limit and whether it is reached."""
     if limit is None:
         return ""
+    if reached is None:
+        return "not by ring"
     return f"{'≥' if figure.more_is_better else '≤'} {limit:g} {'yes' if reached else 'NO'}"
 
 

@@ -14,7 +14,7 @@ SERVER = (RATE, CPU)
 
 CALL_NS = Figure("ns", "ns/call", Against.ADDED)
 EMPTY_NS = Figure("ns", "ns/call", Against.ADDED, False, {SYNC: Limit(60, 25)})
-RING_NS = Figure("ns", "ns/call", Against.ALONE, False, {ASYNC: Limit(700, 450)})
+RING_NS = Figure("ns", "ns/call", Against.ALONE, False, {ASYNC: Limit(700, 450)}, by_ring=True)
 START_MS = Figure("ms", "ms", Against.ADDED, False, {SYNC: Limit(60, 25), ASYNC: Limit(60, 25)}, 2)
 EXEC_MS = Figure("ms", "ms", Against.ADDED, False, {SYNC: Limit(8, 3), ASYNC: Limit(8, 3)}, 2)
 IDLE = Figure("percent", "% of a core", Against.ALONE, False, {SYNC: Limit(1, 0.2), ASYNC: Limit(1, 0.2)}, 3)
@@ -49,9 +49,14 @@ ROWS: tuple[Row, ...] = (
     Row("syscall-symbol", "read 1 byte /dev/zero", (CALL_NS,), open_micro("symbol")),
     Row("syscall-trap", "getppid (generated code)", (CALL_NS,), open_micro("trap", share=0.2)),
     Row("syscall-pread", "pread 4 KiB, hot file", (CALL_NS,), open_micro("pread")),
-    Row("ring-lseek", "lseek", (RING_NS,), open_micro("lseek", share=0.5)),
-    Row("ring-fstat", "fstat", (RING_NS,), open_micro("fstat", share=0.5)),
-    Row("ring-busy", "lseek, both cores busy", (RING_NS,), open_micro("lseek", share=0.05, busy_cores=True)),
+    Row("ring-lseek", "lseek", (RING_NS,), open_micro("lseek", share=0.5, by_ring=True)),
+    Row("ring-fstat", "fstat", (RING_NS,), open_micro("fstat", share=0.5, by_ring=True)),
+    Row(
+        "ring-busy",
+        "lseek, both cores busy",
+        (RING_NS,),
+        open_micro("lseek", share=0.05, busy_cores=True, by_ring=True),
+    ),
     *REDIS,
     *NGINX,
     Row("memcached", "memcached -t 4, 90% get", SERVER, open_servers(memcached, MemcachedLoad())),

@@ -24,4 +24,6 @@ class EventLog:
         self._told.add(key)
         call = "" if event.nr == wire.NO_CALL else self.names().get(event.nr, f"syscall_{event.nr}")
         text = event.text.decode(errors="backslashreplace")
+        if text in (call, "?"):
+            text = "the program got an error; docs/syscalls.md says why, and what works instead"
         return f"scone-wrap: {': '.join(part for part in (WORDED[event.kind], call, text) if part)}\n"

@@ -12,12 +12,20 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCONE_WRAP = REPOSITORY / ".venv" / "bin" / "scone-wrap"
 
 
+OPTIONS = {
+    "sync": ("--syscalls", "sync"),
+    "async": ("--syscalls", "async"),
+    "ring": ("--syscalls", "async", "--exit-cost", "4000"),
+}
+
+
 class Mode(Enum):
     """How a program is run; the value is the test id."""
 
     NATIVE = "native"
     SYNC = "sync"
     ASYNC = "async"
+    RING = "ring"  # async with an exit so dear that every call that can leaves by the ring
 
     @property
     def wrapped(self) -> bool:
@@ -38,7 +46,7 @@ WRAPPED = tuple(mode for mode in MODES if mode.wrapped)
 def command(mode: Mode, argv: Sequence[str | Path], *options: str) -> list[str]:
     """The command line that runs `argv` in that mode; `options` go to scone-wrap."""
     words = [str(word) for word in argv]
-    return [str(SCONE_WRAP), "--syscalls", mode.value, *options, *words] if mode.wrapped else words
+    return [str(SCONE_WRAP), *OPTIONS[mode.value], *options, *words] if mode.wrapped else words
 
 
 def warm(*binaries: str | Path) -> None:

@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 WRAPPED = ("gate_interruptible", "ring_call", "ring_turn")
 INCLUDES = [f"-I{paths.LIBSHIM}/enclave", f"-I{paths.LIBSHIM}/wire", f"-I{HERE}"]
 ASYNC = {"sync": 0, "async": 1}
+EXIT_COST = {"sync": 0, "async": 4000}  # so dear that every call that can leaves by the ring
 PACKET = 65536
 
 
@@ -63,7 +64,7 @@ class Ending:
 def run_victim(shim: Path, victim: Path, case: str, mode: str, cwd: Path) -> Ending:
     """Runs one case as scone-wrap would start it, with a runtime that only listens."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = {"LD_PRELOAD": str(shim), "SCONE_SHIM": f"1,{theirs.fileno()},{ASYNC[mode]},0,16"}
+    environment = {"LD_PRELOAD": str(shim), "SCONE_SHIM": f"1,{theirs.fileno()},{ASYNC[mode]},{EXIT_COST[mode]},16"}
     process = subprocess.Popen(
         [victim, case],
         cwd=cwd,

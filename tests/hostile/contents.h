@@ -6,9 +6,10 @@
 #ifndef HOSTILE_CONTENTS_H
 #define HOSTILE_CONTENTS_H
 
-#include <dirent.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 
 #define REFUSED(call) FAILS(EIO, call)
@@ -196,6 +197,22 @@ CASE(a_size_of_an_address_or_option_has_its_limit)
 		CHECK(sized_with(calls[i], SMALL) >= 0);
 	}
 	REFUSED(sized_with(SYS_getsockopt, SMALL + 1));
+}
+
+CASE(a_command_that_the_spec_denies_is_refused_and_others_go_on)
+{
+	struct lie lie = lie_of(SYS_prctl, 0);
+	struct { unsigned short size; void *filter; } program = { 0, NULL };
+
+	FAILS(EINVAL, told(&lie, (const long[6]){ PR_SET_SECCOMP, SECCOMP_MODE_FILTER, (long)&program }));
+	CHECK(!lie.is_told);
+	lie = (struct lie){ 0 };
+	arm(&lie);
+	FAILS(EINVAL, prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT));
+	FAILS(EINVAL, prctl(PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0));
+	GIVES(0, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	GIVES(1, prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+	GIVES(5, pwrite(a_file, "after", 5, 0));
 }
 
 /* One event of the host's; what the program gets. */

@@ -18,6 +18,12 @@ FLAGS = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
 # The programs do on purpose what these warn of.
 FLAGS += ["-Wno-stringop-overflow", "-Wno-stringop-overread", "-Wno-nonnull"]
 
+# What differs from native, told in the README: strict, so that a cure is noticed.
+KNOWN = {
+    ("processes", "no_stranger_is_in_the_list_of_children", Mode.RING): "the helper is a child of its program, and "
+    "/proc/PID/task/TID/children lists it (every wait hides it)",
+}
+
 
 def _cases() -> list[object]:
     found = []
@@ -55,6 +61,8 @@ def test_a_case_holds_natively_and_wrapped(
 ) -> None:
     if request.node.get_closest_marker("needs_root") and os.geteuid() != 0:
         pytest.skip("only root can change its identity")
+    if (program, case, mode) in KNOWN:
+        request.applymarker(pytest.mark.xfail(strict=True, reason=KNOWN[program, case, mode]))
     outcome = run(mode, [built[program], case], cwd=tmp_path, timeout=40)
     if outcome.status == SKIPPED:
         pytest.skip(outcome.out.decode().strip().removeprefix("skip: "))
