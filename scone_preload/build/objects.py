@@ -18,6 +18,7 @@ from pathlib import Path
 
 from scone_preload.build.toolchain import COMMON, LINK, Compiler, compile_arguments
 from scone_preload.cache import write_atomically
+from scone_preload.errors import MachineLacks
 
 JOBS = 2
 GENERATORS = ("elf", "codegen", "build")
@@ -69,8 +70,11 @@ def whole_set(objects: Path, identity: str) -> Path:
 
 
 def object_files(objects: Path) -> list[Path]:
-    """The objects that every shim is linked with."""
-    return sorted(objects.glob("*.o"))
+    """The objects that every shim is linked with; raises MachineLacks if they are not there."""
+    found = sorted(objects.glob("*.o"))
+    if not found:
+        raise MachineLacks("libshim not built", str(objects), "run tools/setup")
+    return found
 
 
 def _jobs(layout: Layout, compiler: Compiler) -> list[_Job]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from scone_preload.build.objects import Layout, build_objects, whole_set
+from scone_preload.build.objects import Layout, build_objects, object_files, whole_set
 from scone_preload.build.toolchain import Compiler
-from scone_preload.errors import InternalError
+from scone_preload.errors import InternalError, MachineLacks
 
 
 def compiled(layout: Layout, compiler: Compiler) -> tuple[set[str], str]:
@@ -87,3 +87,8 @@ def test_the_last_two_sets_stay(layout: Layout, compiler: Compiler) -> None:
         (layout.libshim / "wire" / "helper.h").write_text(f"enum {{ HELPED = {value} }};\n")
         identities.append(compiled(layout, compiler)[1])
     assert [whole_set(layout.objects, identity).exists() for identity in identities] == [False, True, True]
+
+
+def test_a_set_that_is_gone_is_never_linked_without(layout: Layout) -> None:
+    with pytest.raises(MachineLacks, match="run tools/setup"):
+        object_files(whole_set(layout.objects, "gone"))
