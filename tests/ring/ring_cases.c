@@ -531,6 +531,12 @@ static const struct { const char *name; void (*run)(void); } cases[] = {
 
 int main(int count, char **names)
 {
+	const char *backend = getenv("RING_URING");
+
+	if (backend && strcmp(backend, "always") == 0)
+		enclave.uring_min = 1;
+	if (backend && strcmp(backend, "never") == 0)
+		enclave.flags = FLAG_NO_URING;
 	me = test_thread();
 	signals_open();
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
