@@ -90,14 +90,16 @@ static HOST void uring_await(struct wire_lane *lane, struct uring_call *calls, u
 {
 	struct uring *uring = lane_uring(lane);
 	uint32_t *tail = uring_word(uring, uring->params.sq.tail), *head = uring_word(uring, uring->params.sq.head);
-	uint32_t left = count;
+	uint32_t left = count, done;
 
 	while (left) {
 		uint32_t waiting = *tail - load32(head);
 		long result = host_syscall(__NR_io_uring_enter, uring->index, waiting, left,
 					   ENTER_GETEVENTS | ENTER_REGISTERED_RING, 0, 0);
 
-		left -= uring_reap(uring, calls, count);
+		done = uring_reap(uring, calls, count);
+		lane->uring_calls += done;
+		left -= done;
 		waiting = *tail - load32(head);
 		if (result >= 0 || result == -EINTR || !waiting)
 			continue;
@@ -133,6 +135,5 @@ HOST void uring_run(struct wire_control *control, struct wire_lane *lane, struct
 		sqe->user_data = i;
 	}
 	store32(uring_word(uring, uring->params.sq.tail), tail + count);
-	lane->uring_calls += count;
 	uring_await(lane, calls, count);
 }
