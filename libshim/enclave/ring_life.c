@@ -20,7 +20,7 @@ struct lane ring_lanes[LANE_COUNT_MAX];
 
 enum {
 	ATTACH_REFUSALS = 1000,
-	URING_MIN       = 4,		/* docs/decisions.md */
+	URING_MIN       = 16,		/* docs/decisions.md */
 	EXIT_TRIES      = 1000,		/* looks for posts, 20 us apart, before the helper is left alone with them */
 };
 
