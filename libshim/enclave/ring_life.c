@@ -93,7 +93,8 @@ static long helper_make(void)
 	ring.control->program_pid = (int32_t)gate0(__NR_getpid);
 	put32(&ring.control->helper_pid, 0);
 	put32(&ring.control->draining, 0);
-	put32(&ring.control->uring_min, enclave.flags & FLAG_NO_URING ? 0 : enclave.uring_min ? enclave.uring_min : URING_MIN);
+	put32(&ring.control->uring_min,
+	      enclave.flags & FLAG_NO_URING ? 0 : enclave.uring_min ? enclave.uring_min : URING_MIN);
 	for (uint32_t i = 0; i < ring.lanes_used; i++)
 		put32(&ring_lanes[i].wire->twin_state, TWIN_NONE);
 	gate4(__NR_rt_sigprocmask, 2, &all, &mask, 8);
