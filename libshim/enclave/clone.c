@@ -189,6 +189,7 @@ void stats_send(bool is_end)
 	sum.crossings = of_ring.crossings;
 	sum.ring_spun = of_ring.spun;
 	sum.ring_slept = of_ring.slept;
+	sum.ring_by_uring = of_ring.by_uring;
 	control_stats(&sum, is_end);
 }
 

@@ -36,7 +36,7 @@ struct enclave {
 	uint32_t mode;			/* enum enclave_mode */
 	uint32_t flags;			/* enum enclave_flags */
 	int32_t  control_fd;		/* -1: no runtime */
-	uint32_t reserved;
+	uint32_t uring_min;		/* fewest calls the helper gives io_uring at once; 0: as it is best */
 	uint64_t exit_cost;		/* TSC cycles burned by each synchronous exit of a host call */
 	uint64_t text_start, text_end;	/* executable range of the shim, door code included */
 	bool     has_fsgsbase;

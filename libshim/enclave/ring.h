@@ -34,6 +34,7 @@ enum ring_post_state {
 
 struct ring_stats {
 	uint64_t crossings, spun, slept, posts, posts_refused, ahead, cancels, helpers;
+	uint64_t by_uring;	/* posts and reads ahead, as the host says */
 };
 
 /* Whether the thread may use the ring now: it has a lane, the helper runs. Makes both when there are none. False when

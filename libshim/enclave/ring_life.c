@@ -20,6 +20,7 @@ struct lane ring_lanes[LANE_COUNT_MAX];
 
 enum {
 	ATTACH_REFUSALS = 1000,
+	URING_MIN       = 16,		/* docs/decisions.md */
 	EXIT_TRIES      = 1000,		/* looks for posts, 20 us apart, before the helper is left alone with them */
 };
 
@@ -92,6 +93,8 @@ static long helper_make(void)
 	ring.control->program_pid = (int32_t)gate0(__NR_getpid);
 	put32(&ring.control->helper_pid, 0);
 	put32(&ring.control->draining, 0);
+	put32(&ring.control->uring_min,
+	      enclave.flags & FLAG_NO_URING ? 0 : enclave.uring_min ? enclave.uring_min : URING_MIN);
 	for (uint32_t i = 0; i < ring.lanes_used; i++)
 		put32(&ring_lanes[i].wire->twin_state, TWIN_NONE);
 	gate4(__NR_rt_sigprocmask, 2, &all, &mask, 8);
@@ -335,4 +338,6 @@ void ring_stats(struct ring_stats *stats)
 	*stats = (struct ring_stats){ .helpers = ring.generation };
 	for (uint32_t i = 0; i < ring.lanes_used; i++)
 		stats_add(stats, &ring_lanes[i].stats);
+	for (uint32_t i = 0; i < ring.lanes_used; i++)
+		stats->by_uring += fetch32(&ring_lanes[i].wire->uring_calls);
 }

@@ -130,7 +130,7 @@ static HOST uint32_t next_needed(struct wire_control *control, uint32_t from)
 		for (uint32_t at = lane->post_tail; at != lane->post_head; at++) {
 			uint32_t fd = (uint32_t)lane->post[at % POST_COUNT].fd;
 
-			if (fd >= from && fd < found)
+			if (lane->post[at % POST_COUNT].result == POST_PENDING && fd >= from && fd < found)
 				found = fd;
 		}
 	}
@@ -178,6 +178,7 @@ static HOST bool end_twins(struct wire_control *control)
 static HOST void drain_and_end(struct wire_control *control)
 {
 	store32(&control->draining, 1);
+	store32(&control->uring_min, 0);	/* the rings are the twins' */
 	while (end_twins(control))
 		wait_and_drain(control, SWEEP_NS);
 	host_syscall(__NR_unshare, CLONE_FILES, 0, 0, 0, 0, 0);

@@ -103,6 +103,19 @@ HOST void twin_handlers(void);
 /* Executes the posts made so far, in order; what would block goes to the backlog. Only the lane's twin calls it. */
 HOST void posts_serve(struct wire_control *control, struct wire_lane *lane);
 
+/* A send or a receive that does not block. */
+struct uring_call {
+	bool     sends;
+	int32_t  fd;
+	uint32_t size, flags;
+	const uint8_t *bytes;
+	int32_t  result;	/* RING_NOT_BEGUN: io_uring did not take it */
+};
+
+/* Does `count` calls at once, at most URING_COUNT_MAX, if there are enough for that and the kernel has io_uring for
+ * the lane's twin, which calls this. Calls are begun in order. */
+HOST void uring_run(struct wire_control *control, struct wire_lane *lane, struct uring_call *calls, uint32_t count);
+
 /* Tries to send what waits in backlog slot `index`; true when nothing is left. */
 HOST bool backlog_serve(struct wire_lane *lane, uint32_t index);
 

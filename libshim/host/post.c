@@ -125,57 +125,138 @@ static HOST int32_t post_serve(struct wire_control *control, struct wire_lane *l
 	return POST_PENDING;
 }
 
+/*
+ * Sends the posts from `tail` on at once, as far as each is the first on its descriptor: a short send must not be
+ * overtaken. What is not sent is still pending. How many it looked at, at least 1.
+ */
+static HOST uint32_t posts_together(struct wire_control *control, struct wire_lane *lane, uint32_t tail, uint32_t head)
+{
+	struct uring_call calls[URING_COUNT_MAX];
+	uint64_t seen = 0;
+	uint32_t count = 0;
+
+	for (; tail + count != head && count < URING_COUNT_MAX; count++) {
+		const struct wire_post *post = &lane->post[(tail + count) % POST_COUNT];
+		uint64_t bit = 1ul << (post->fd & 63);
+
+		if ((seen & bit) || post->result != POST_PENDING || (post->flags & POST_WRITE) ||
+		    backlogged(lane, post->fd))
+			break;
+		seen |= bit;
+		calls[count] = (struct uring_call){
+			.sends = true, .fd = post->fd, .size = post->size,
+			.flags = post->flags | MESSAGE_DONTWAIT | MESSAGE_NOSIGNAL,
+			.bytes = (uint8_t *)lane + LANE_POST_BYTES + post->start % POST_BYTES,
+		};
+	}
+	uring_run(control, lane, calls, count);
+	for (uint32_t i = 0; i < count; i++) {
+		struct wire_post *post = &lane->post[(tail + i) % POST_COUNT];
+		int32_t result = calls[i].result;
+
+		if (result == (int32_t)post->size)
+			post->result = 0;
+		else if (result > 0)
+			post->start += (uint32_t)result, post->size -= (uint32_t)result;
+		else if (result && result != -EAGAIN && result != -EINTR && result != RING_NOT_BEGUN)
+			post->result = result;
+	}
+	return count ? count : 1;
+}
+
 HOST void posts_serve(struct wire_control *control, struct wire_lane *lane)
 {
-	uint32_t head = load32(&lane->post_head), tail = lane->post_tail;
+	uint32_t head = load32(&lane->post_head), tail = lane->post_tail, tried = tail;
+	uint32_t fewest = load32(&control->uring_min);
 
 	lane->post_seen = head;
 	for (; tail != head; tail++) {
 		struct wire_post *post = &lane->post[tail % POST_COUNT];
 
-		post->result = post_serve(control, lane, post);
+		if (tail == tried)
+			tried += fewest && head - tail >= fewest ? posts_together(control, lane, tail, head) : 1;
+		if (post->result == POST_PENDING)
+			post->result = post_serve(control, lane, post);
 		if (post->result == POST_PENDING)
 			return;
 		store32(&lane->post_tail, tail + 1);
 	}
 }
 
-static HOST void read_ahead(struct wire_control *control, struct wire_lane *lane, uint32_t event, uint32_t fd)
+/* Reads that wait to be made together. */
+struct ahead_batch {
+	uint32_t count;
+	struct wire_ahead reads[URING_COUNT_MAX];
+	struct uring_call calls[URING_COUNT_MAX];
+};
+
+static HOST void ahead_finish(struct wire_control *control, struct wire_lane *lane, const struct wire_ahead *read,
+			      const struct uring_call *call)
 {
-	uint64_t free_buffers = lane->ahead_free;
-	uint32_t buffer = (uint32_t)__builtin_ctzl(free_buffers);
-	uint32_t count = lane->ahead_count;
-	long result;
+	long result = call->result;
+
+	if (result == RING_NOT_BEGUN)
+		result = host_syscall(__NR_recvfrom, call->fd, (long)call->bytes, call->size, call->flags, 0, 0);
+	if (result < 0)
+		lane->ahead_free |= 1ul << read->buffer;
+	if (result == -ENOTCONN || result == -ENOTSOCK || result == -EAGAIN || result == -EINTR)
+		change8(&control->fd_marks[call->fd], MARK_READING, MARK_READ);
+	if (result == -ENOTCONN || result == -ENOTSOCK)		/* listens, or is no socket: nothing can be read ahead */
+		return;
+	lane->ahead[lane->ahead_count] = (struct wire_ahead){ read->event, read->buffer, (int32_t)result, 0 };
+	lane->ahead_count++;
+}
+
+static HOST void ahead_run(struct wire_control *control, struct wire_lane *lane, struct ahead_batch *batch)
+{
+	uring_run(control, lane, batch->calls, batch->count);
+	for (uint32_t i = 0; i < batch->count; i++)
+		ahead_finish(control, lane, &batch->reads[i], &batch->calls[i]);
+	batch->count = 0;
+}
+
+/* Whether there is room for one more. */
+static HOST bool ahead_room(const struct wire_lane *lane, const struct ahead_batch *batch)
+{
+	return lane->ahead_count + batch->count < AHEAD_COUNT && lane->ahead_free;
+}
+
+static HOST void ahead_add(struct wire_control *control, struct wire_lane *lane, struct ahead_batch *batch,
+			   uint32_t event, uint32_t fd)
+{
+	uint32_t buffer = (uint32_t)__builtin_ctzl(lane->ahead_free);
 
 	if (fd >= FD_MARK_COUNT || !change8(&control->fd_marks[fd], MARK_READ, MARK_READING))
 		return;		/* two lanes must not read one stream: neither would know whose bytes come first */
-	result = host_syscall(__NR_recvfrom, fd, (long)((uint8_t *)lane + LANE_AHEAD + buffer * AHEAD_SIZE), AHEAD_SIZE,
-			      MESSAGE_DONTWAIT, 0, 0);
-	if (result == -ENOTCONN || result == -ENOTSOCK || result == -EAGAIN || result == -EINTR)
-		change8(&control->fd_marks[fd], MARK_READING, MARK_READ);
-	if (result == -ENOTCONN || result == -ENOTSOCK)		/* listens, or is no socket: nothing can be read ahead */
-		return;
-	if (result >= 0)
-		lane->ahead_free = free_buffers & (free_buffers - 1);
-	lane->ahead[count] = (struct wire_ahead){ event, buffer, (int32_t)result, 0 };
-	lane->ahead_count = count + 1;
+	lane->ahead_free &= lane->ahead_free - 1;
+	batch->reads[batch->count] = (struct wire_ahead){ .event = event, .buffer = buffer };
+	batch->calls[batch->count++] = (struct uring_call){
+		.fd = (int32_t)fd, .size = AHEAD_SIZE, .flags = MESSAGE_DONTWAIT,
+		.bytes = (uint8_t *)lane + LANE_AHEAD + buffer * AHEAD_SIZE,
+	};
+	if (batch->count == URING_COUNT_MAX)
+		ahead_run(control, lane, batch);
 }
 
 HOST void ahead_serve(struct wire_control *control, struct wire_lane *lane, long count)
 {
+	struct ahead_batch batch;
+
+	batch.count = 0;
 	lane->ahead_count = 0;
 	if (lane->kind == REQUEST_TURN_EPOLL) {
 		const struct epoll_event *events = (const struct epoll_event *)lane->args[1];
 
-		for (uint32_t i = 0; (long)i < count && lane->ahead_count < AHEAD_COUNT && lane->ahead_free; i++)
+		for (uint32_t i = 0; (long)i < count && ahead_room(lane, &batch); i++)
 			if (events[i].events & EPOLLIN)
-				read_ahead(control, lane, i, (uint32_t)events[i].data);
+				ahead_add(control, lane, &batch, i, (uint32_t)events[i].data);
 	}
 	if (lane->kind == REQUEST_TURN_POLL && count > 0) {
 		const struct pollfd *polled = (const struct pollfd *)lane->args[0];
 
-		for (uint32_t i = 0; i < lane->args[1] && lane->ahead_count < AHEAD_COUNT && lane->ahead_free; i++)
+		for (uint32_t i = 0; i < lane->args[1] && ahead_room(lane, &batch); i++)
 			if (polled[i].revents & POLLIN)
-				read_ahead(control, lane, i, (uint32_t)polled[i].fd);
+				ahead_add(control, lane, &batch, i, (uint32_t)polled[i].fd);
 	}
+	ahead_run(control, lane, &batch);
 }

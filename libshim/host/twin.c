@@ -150,6 +150,7 @@ static HOST void twin_main(struct wire_lane *lane, struct wire_control *control)
 
 	lane->twin_tid = (int32_t)host_syscall(__NR_gettid, 0, 0, 0, 0, 0, 0);
 	host_syscall(__NR_rt_sigprocmask, 2, (long)&open_signals, 0, 8, 0, 0);
+	lane->uring_state = URING_UNTRIED;
 	store32(&lane->twin_state, TWIN_SERVING);
 	futex_wake(&lane->twin_state);
 	for (;;) {

@@ -130,6 +130,7 @@ struct wire_stats {
 	uint64_t ring_slept;		/* waits that slept */
 	uint64_t ring_writes_behind;	/* writes that returned before the host had them */
 	uint64_t ring_reads_ahead;	/* reads served from what the helper had read ahead */
+	uint64_t ring_by_uring;		/* of both, what the helper says it gave to io_uring */
 	uint64_t signals_deferred;
 	uint64_t processes;		/* 1, or 0 in the message before an exec: the same process goes on */
 	uint64_t threads;		/* started, the first one included */
@@ -153,8 +154,8 @@ _Static_assert(sizeof(struct ctl_trace) == 112, "wire layout");
 _Static_assert(__builtin_offsetof(struct ctl_trace, result) == 88, "wire layout");
 _Static_assert(sizeof(struct ctl_trace_string) == 4, "wire layout");
 _Static_assert(sizeof(struct ctl_event) == 32, "wire layout");
-_Static_assert(sizeof(struct wire_stats) == 2240, "wire layout");
-_Static_assert(__builtin_offsetof(struct wire_stats, calls) == 192, "wire layout");
-_Static_assert(sizeof(struct ctl_stats) == 2264, "wire layout");
+_Static_assert(sizeof(struct wire_stats) == 2248, "wire layout");
+_Static_assert(__builtin_offsetof(struct wire_stats, calls) == 200, "wire layout");
+_Static_assert(sizeof(struct ctl_stats) == 2272, "wire layout");
 
 #endif

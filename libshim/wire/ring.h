@@ -22,6 +22,7 @@
 #define BACKLOG_COUNT     4u
 #define BACKLOG_BYTES     (128u << 10)
 #define FD_MARK_COUNT     65536u
+#define URING_COUNT_MAX   32u		/* calls that the twin gives io_uring at once; a power of two */
 
 #define SIGNAL_CANCEL     16		/* ends a twin's blocking call */
 #define SIGNAL_CONTROL    30		/* wakes the control thread: new lane, sweep, program gone */
@@ -57,6 +58,12 @@ enum twin_state {
 	TWIN_STARTING,		/* set by the helper, and what follows */
 	TWIN_SERVING,
 	TWIN_FAILED,		/* no thread to be had */
+};
+
+enum uring_state {
+	URING_UNTRIED = 0,	/* set by the twin when it begins, and what follows */
+	URING_READY,
+	URING_REFUSED,		/* the kernel has none for us: plain calls */
 };
 
 enum post_result {
@@ -137,7 +144,9 @@ struct wire_lane {
 	int32_t  twin_tid;
 	uint32_t twin_state;	/* enum twin_state; futex word */
 	uint32_t post_seen;	/* post_head when the twin last looked; between it and post_tail some are stalled */
-	uint32_t padding3[11];
+	uint32_t uring_state;	/* enum uring_state */
+	uint32_t uring_calls;	/* posts and reads that left by io_uring */
+	uint32_t padding3[9];
 	/* 256 */
 	struct wire_backlog backlog[BACKLOG_COUNT];
 	struct wire_ahead ahead[AHEAD_COUNT];
@@ -155,6 +164,7 @@ _Static_assert(offsetof(struct wire_lane, post) == 6016, "wire");
 _Static_assert(sizeof(struct wire_lane) == 8064, "wire");
 
 /* Areas of a lane, as offsets in it. */
+#define LANE_URING        0x04000u	/* the twin's io_uring: 12 KiB, and a page that is not touched */
 #define LANE_STACK        0x08000u	/* the twin's stack, 32 KiB */
 #define LANE_STACK_TOP    0x10000u
 #define LANE_POST_BYTES   0x10000u	/* POST_BYTES */
@@ -180,7 +190,8 @@ struct wire_control {
 	uint32_t draining;	/* set by the helper when the program is gone */
 	uint32_t lanes_used;	/* lanes 0 .. lanes_used were ever used; set by the enclave */
 	uint32_t starter;	/* 1 until the process that made the helper has ended; futex word */
-	uint8_t  padding[4020];
+	uint32_t uring_min;	/* fewest posts or reads that io_uring is used for, 0: never; set by the enclave */
+	uint8_t  padding[4016];
 	uint8_t  fd_marks[FD_MARK_COUNT];	/* enum fd_mark */
 };
 _Static_assert(offsetof(struct wire_control, program_pid) == 32, "wire");

@@ -24,7 +24,7 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ),
     ("--trace", "[=FILE]", (), "print every syscall, like strace, on standard error or in FILE"),
     ("--trace-failing", "", (), "print only the syscalls that fail; implies --trace"),
-    ("--no-io-uring", "", (), "let the helper work with threads instead of io_uring"),
+    ("--no-io-uring", "", (), "let the helper's threads make plain calls only"),
     ("--quiet", "", (), "don't say at the start, where standard error is a terminal, which mode runs"),
     ("--show-shim", "", (), "print the C shim that is generated for BINARY, and start nothing"),
     ("--print-completion", "SHELL", ("bash", "zsh", "fish"), "print a completion script for this shell"),

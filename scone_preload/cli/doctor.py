@@ -68,7 +68,7 @@ def fsgsbase() -> Finding:
 
 def rings() -> Finding:
     problem = machine.io_uring()
-    follows = "the helper works with threads instead: async exits cost more CPU" if problem else ""
+    follows = "the helper makes plain calls instead, which costs about the same" if problem else ""
     return Finding("io_uring", not problem, False, problem or "works", follows)
 
 

@@ -1,6 +1,8 @@
 """Looks at the machine: kernel features, hardware, tools. Nothing here changes anything."""
 
+import errno
 import os
+import struct
 
 SEV_GUEST = ("/dev/sev-guest", "/sys/devices/platform/sev-guest")
 TDX_GUEST = ("/dev/tdx_guest", "/dev/tdx-guest")
@@ -45,16 +47,25 @@ def user_dispatch() -> str:
 
 
 def io_uring() -> str:
-    """Return "" when io_uring rings can be set up here, else why not."""
+    """Return "" when io_uring rings like the helper's can be set up here, else why not."""
     import ctypes  # lazy: as above
+    import mmap
 
     libc = ctypes.CDLL(None, use_errno=True)
-    parameters = ctypes.create_string_buffer(120)
+    memory = ctypes.c_char.from_buffer(mmap.mmap(-1, 2 * mmap.PAGESIZE))
+    entries = ctypes.addressof(memory)
+    # struct io_uring_params: flags is its third word, the two addresses end its two tables.
+    words = struct.pack(
+        "<2I I 15I Q 8I Q", 0, 0, IORING_SETUP_NO_MMAP, *[0] * 15, entries, *[0] * 8, entries + mmap.PAGESIZE
+    )
+    parameters = ctypes.create_string_buffer(words, 120)
     fd = int(libc.syscall(SYS_IO_URING_SETUP, 1, parameters))
     if fd >= 0:
         os.close(fd)
         return ""
     error = ctypes.get_errno()
+    if error == errno.EINVAL:
+        return "it needs Linux 6.5"
     try:
         with open("/proc/sys/kernel/io_uring_disabled", encoding="ascii") as file:
             disabled = file.read().strip()
@@ -73,5 +84,6 @@ def fsgsbase() -> bool:
 
 PR_SET_SYSCALL_USER_DISPATCH = 59
 SYS_IO_URING_SETUP = 425
+IORING_SETUP_NO_MMAP = 1 << 14  # Linux 6.5
 AT_HWCAP2 = 26
 HWCAP2_FSGSBASE = 2

@@ -63,7 +63,8 @@ def as_table(totals: Totals, events: Mapping[str, int], *, complete: bool, names
     )
     lines.append(
         f"{'ring ahead':<18} {totals.one('ring_writes_behind') + totals.one('ring_reads_ahead'):>12}  "
-        f"writes behind {totals.one('ring_writes_behind')}, reads ahead {totals.one('ring_reads_ahead')}"
+        f"writes behind {totals.one('ring_writes_behind')}, reads ahead {totals.one('ring_reads_ahead')}, "
+        f"by io_uring {totals.one('ring_by_uring')}"
     )
     lines += [f"{'event ' + kind:<18} {count:>12}" for kind, count in sorted(events.items())]
     if not complete:

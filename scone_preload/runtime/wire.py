@@ -45,8 +45,8 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "wire_stats": (("calls_by_door", "4Q"), ("calls_by_route", "4Q"), ("calls_by_exit", "2Q"), ("denied", "Q"),
                    ("refused_replies", "Q"), ("bytes_out", "Q"), ("bytes_in", "Q"), ("turns", "Q"),
                    ("crossings", "Q"), ("ring_spun", "Q"), ("ring_slept", "Q"), ("ring_writes_behind", "Q"),
-                   ("ring_reads_ahead", "Q"), ("signals_deferred", "Q"), ("processes", "Q"), ("threads", "Q"),
-                   ("execs", "Q"), ("calls", "512I")),
+                   ("ring_reads_ahead", "Q"), ("ring_by_uring", "Q"), ("signals_deferred", "Q"), ("processes", "Q"),
+                   ("threads", "Q"), ("execs", "Q"), ("calls", "512I")),
 }
 # fmt: on
 

@@ -38,30 +38,6 @@ static double now_ms(void)
 	return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
 }
 
-static void pair(int fds[2], int type)
-{
-	CHECK(socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, fds) == 0);
-}
-
-/* Reads until `size` bytes came or nothing came for two seconds. */
-static size_t read_all(int fd, char *bytes, size_t size)
-{
-	size_t got = 0;
-
-	while (got < size) {
-		struct pollfd polled = { fd, POLLIN, 0 };
-		ssize_t result;
-
-		if (poll(&polled, 1, 2000) <= 0)
-			break;
-		result = read(fd, bytes + got, size - got);
-		if (result <= 0)
-			break;
-		got += (size_t)result;
-	}
-	return got;
-}
-
 static void calls_are_executed_in_the_helper(void)
 {
 	int fds[2];
@@ -279,9 +255,11 @@ static void a_turn_reads_ahead(void)
 	CHECK(me->lane->ahead_busy == 0);
 }
 
+static bool sending = true;
+
 static void *send_signals(void *target)
 {
-	for (int i = 0; i < 200; i++) {
+	while (__atomic_load_n(&sending, __ATOMIC_ACQUIRE)) {
 		usleep((unsigned)(rand() % 300));
 		pthread_kill(*(pthread_t *)target, SIGUSR1);
 	}
@@ -307,6 +285,7 @@ static void a_signal_ends_a_blocking_call(void)
 		ended++;
 		CHECK(call(RING_WAIT, __NR_getpid, 0, 0, 0, 0, 0, 0) == ring_helper_pid());
 	}
+	__atomic_store_n(&sending, false, __ATOMIC_RELEASE);
 	pthread_join(sender, NULL);
 	CHECK(me->lane->stats.cancels > 5);
 }
@@ -531,6 +510,7 @@ static const struct { const char *name; void (*run)(void); } cases[] = {
 
 int main(int count, char **names)
 {
+	choose_backend();
 	me = test_thread();
 	signals_open();
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -2,10 +2,12 @@
  * support.c - see support.h.
  */
 #define _GNU_SOURCE
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -71,4 +73,37 @@ void signals_open(void)
 	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
 
 	sigaction(SIGUSR1, &action, NULL);
+}
+
+void pair(int fds[2], int type)
+{
+	CHECK(socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, fds) == 0);
+}
+
+size_t read_all(int fd, char *bytes, size_t size)
+{
+	size_t got = 0;
+
+	while (got < size) {
+		struct pollfd polled = { fd, POLLIN, 0 };
+		ssize_t result;
+
+		if (poll(&polled, 1, 2000) <= 0)
+			break;
+		result = read(fd, bytes + got, size - got);
+		if (result <= 0)
+			break;
+		got += (size_t)result;
+	}
+	return got;
+}
+
+void choose_backend(void)
+{
+	const char *backend = getenv("RING_URING");
+
+	if (backend && strcmp(backend, "always") == 0)
+		enclave.uring_min = 1;
+	if (backend && strcmp(backend, "never") == 0)
+		enclave.flags = FLAG_NO_URING;
 }

@@ -20,4 +20,13 @@ struct thread *test_thread(void);
 /* SIGUSR1 is the program's signal: deferred, the call under way is interrupted. */
 void signals_open(void);
 
+/* A pair of connected sockets that do not block. */
+void pair(int fds[2], int type);
+
+/* Reads until `size` bytes came or nothing came for two seconds: how many came. */
+size_t read_all(int fd, char *bytes, size_t size);
+
+/* What RING_URING says: io_uring "always" or "never"; else as the shim has it. Before the first ring_attach(). */
+void choose_backend(void);
+
 #endif

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from scone_preload.runtime.machine import io_uring
+
 HERE = Path(__file__).parent
-CASES = [
-    line.split("(")[1].split(")")[0]
-    for source in ("ring_cases.c",)
-    for line in (HERE / source).read_text().replace("), CASE", "),\nCASE").splitlines()
-    if line.strip().startswith("CASE(")
-]
+
+
+def cases_of(source: str) -> list[str]:
+    """The names in the table of a source's cases."""
+    lines = (HERE / source).read_text().replace("), CASE", "),\nCASE").splitlines()
+    return [line.split("(")[1].split(")")[0] for line in lines if line.strip().startswith("CASE(")]
+
+
+BACKENDS = {"io_uring": "always", "plain calls": "never"}
 SPECIAL = {
     "a_killed_helper_stops_the_program",
     "a_killed_program_leaves_nothing",
@@ -47,6 +52,11 @@ def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "sanitized"])
+def uring_cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("uring"), "uring_cases", sanitized=bool(request.param))
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "sanitized"])
 def lies(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("lies"), "ring_lies", sanitized=bool(request.param))
 
@@ -54,9 +64,19 @@ def lies(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
 
 
-def run(program: Path, case: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """What the helper sends and reads ahead with, in any number: a value of RING_URING."""
+    chosen = BACKENDS[str(request.param)]
+    if chosen == "always" and (refusal := io_uring()):
+        pytest.skip(f"no io_uring here: {refusal}")
+    return chosen
+
+
+def run(program: Path, case: str, backend: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**ENVIRONMENT, "RING_URING": backend}
     return subprocess.run(
-        [str(program), case], capture_output=True, text=True, timeout=60, env=ENVIRONMENT, check=False
+        [str(program), case], capture_output=True, text=True, timeout=60, env=environment, check=False
     )
 
 
@@ -77,9 +97,15 @@ def is_gone_within(pid: int, seconds: float) -> bool:
     return False
 
 
-@pytest.mark.parametrize("case", sorted(set(CASES) - SPECIAL))
-def test_the_ring_keeps_its_promise(cases: Path, case: str) -> None:
-    result = run(cases, case)
+@pytest.mark.parametrize("case", sorted(set(cases_of("ring_cases.c")) - SPECIAL))
+def test_the_ring_keeps_its_promise(cases: Path, backend: str, case: str) -> None:
+    result = run(cases, case, backend)
+    assert (result.returncode, result.stdout) == (0, "ok\n"), result.stderr
+
+
+@pytest.mark.parametrize("case", cases_of("uring_cases.c"))
+def test_many_posts_and_reads_are_the_same_by_both_backends(uring_cases: Path, backend: str, case: str) -> None:
+    result = run(uring_cases, case, backend)
     assert (result.returncode, result.stdout) == (0, "ok\n"), result.stderr
 
 
@@ -89,8 +115,8 @@ def test_a_killed_helper_stops_the_program_with_one_clear_line(cases: Path) -> N
     assert "the helper is gone" in result.stderr
 
 
-def test_a_killed_program_leaves_no_helper_after_a_second(cases: Path) -> None:
-    result = run(cases, "a_killed_program_leaves_nothing")
+def test_a_killed_program_leaves_no_helper_after_a_second(cases: Path, backend: str) -> None:
+    result = run(cases, "a_killed_program_leaves_nothing", backend)
     assert result.returncode == -9
     assert is_gone_within(int(result.stdout), 1.0)
 

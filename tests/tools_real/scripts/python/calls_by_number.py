@@ -9,4 +9,7 @@ fds = (ctypes.c_int * 2)()
 print(libc.syscall(293, fds, os.O_CLOEXEC), libc.syscall(1, fds[1], b"abc", 3), os.read(fds[0], 10))
 buffer = ctypes.create_string_buffer(64)
 print(libc.syscall(318, buffer, 64, 0), len(set(buffer.raw)) > 10)
-print(libc.syscall(0, fds[0], None, 1) if libc.syscall(1, fds[1], b"z", 1) == 1 else "?", errno.errorcode[ctypes.get_errno()])
+print(
+    libc.syscall(0, fds[0], None, 1) if libc.syscall(1, fds[1], b"z", 1) == 1 else "?",
+    errno.errorcode[ctypes.get_errno()],
+)
