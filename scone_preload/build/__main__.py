@@ -19,7 +19,7 @@ def build_all() -> None:
     """Bring everything under build/ up to date; raises SconeError."""
     compiler = find_compiler()
     if compiler is None:
-        raise MachineLacks("no C compiler", "gcc, cc, clang", "install gcc (apt-get install gcc libc6-dev)")
+        raise MachineLacks("no C compiler", "gcc, cc", "install gcc (apt-get install gcc libc6-dev)")
     _generate()
     layout = Layout(
         root=Path(paths.ROOT),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scone_preload.errors import InternalError
 
-NAMES = ("gcc", "cc", "clang")
+NAMES = ("gcc", "cc")
 # -ffreestanding: no hosted libc is there; it implies -fno-builtin. The compiler still calls memcpy and memset, which
 # libshim defines; without -fno-tree-loop-distribute-patterns their own loops would be turned into calls of themselves.
 COMMON = (
@@ -50,7 +50,7 @@ def compiler_environment() -> dict[str, str]:
 
 
 def find_compiler() -> Compiler | None:
-    """$CC, else the first of gcc, cc and clang that can compile and link."""
+    """$CC, else gcc, else cc: the first that can compile with our flags, and link."""
     for name in (os.environ.get("CC", ""), *NAMES):
         command = shutil.which(name) if name else None
         version = _version(command) if command else ""
@@ -68,15 +68,24 @@ def compile_arguments(source: Path, target: Path, includes: list[Path], root: Pa
 
 def _version(command: str) -> str:
     try:
-        done = subprocess.run([command, "--version"], capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(
+            [command, "--version"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+            env=compiler_environment(),
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.partition("\n")[0] if done.returncode == 0 else ""
 
 
 def _works(command: str) -> bool:
-    """True if its assembler and linker are there, too."""
+    """True if it knows our flags (clang doesn't), and its assembler and linker are there, too."""
     with tempfile.TemporaryDirectory(prefix="scone-compiler-") as folder:
-        arguments = ["-shared", "-nostdlib", "-x", "c", "-", "-o", f"{folder}/x"]
-        done = subprocess.run([command, *arguments], input=b"int x;\n", capture_output=True, check=False)
+        arguments = [*COMMON, "-shared", "-nostdlib", "-x", "c", "-", "-o", f"{folder}/x"]
+        done = subprocess.run(
+            [command, *arguments], input=b"int x;\n", capture_output=True, check=False, env=compiler_environment()
+        )
     return done.returncode == 0

@@ -13,6 +13,7 @@ import pytest
 from scone_preload.build import shims
 from scone_preload.build.objects import Layout, whole_set
 from scone_preload.build.provide import exec_shim, provide_shim
+from scone_preload.build.toolchain import find_compiler
 from scone_preload.build.warm import find_warm, index_file
 from scone_preload.errors import BinaryRefused, MachineLacks
 from scone_preload.paths import ROOT, cache_directories, is_trusted
@@ -213,3 +214,13 @@ def test_a_path_that_the_loader_would_split_holds_no_cache() -> None:
     assert cache_directories({b"XDG_CACHE_HOME": b"/a b"}) == [f"/tmp/scone-preload-{os.geteuid()}"]
     assert cache_directories({b"HOME": b"/home/x"})[0] == "/home/x/.cache/scone-preload"
     assert cache_directories({b"XDG_CACHE_HOME": b"relative", b"HOME": b"/h"})[0] == "/h/.cache/scone-preload"
+
+
+def test_the_compiler_is_found_without_any_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = find_compiler()
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    found = find_compiler()
+    assert wanted is not None
+    assert found is not None
+    assert (Path(found.command).name, found.version) == (Path(wanted.command).name, wanted.version)
