@@ -42,7 +42,6 @@ struct ahead {
 	uint32_t buffer;
 	struct lane *lane;	/* NULL: bytes are the enclave's own */
 	bool     is_held;	/* there is a buffer, or a result, that the program has not seen */
-	bool     says_again;	/* the helper saw the socket empty after the bytes: one EAGAIN may be given without asking */
 };
 
 struct epoll_set;

@@ -14,7 +14,10 @@
 #include "stream.h"
 #include "untrusted.h"
 
-enum { PIECE_COUNT = 1024, PIECE_SIZE = 1024, EVENTS_MAX = 512, AHEAD_MAX = 64, TURN_MANY = 4, TURN_FEW = 2 };
+enum { PIECE_COUNT = 1024, PIECE_SIZE = 1024, EVENTS_MAX = 512, AHEAD_MAX = 64, TURN_MANY = 4, TURNS_TRIED = 128,
+       TURNS_SETTLED = 8192 };
+
+enum turn_phase { TRY_GATE = 0, TRY_RING, SETTLED };
 
 struct registration {
 	uint64_t data;
@@ -244,13 +247,20 @@ static long turn_unpack(const struct frame *frame, struct epoll_set *set, const 
 	return count;
 }
 
-static void aheads_hold(const struct epoll_event *lane, const struct ring_ahead *ahead, size_t count, struct lane *owner)
+/* What was read of a connection whose number stands for another by now is nobody's. */
+static void aheads_hold(struct epoll_set *set, const struct epoll_event *lane, const struct ring_ahead *ahead, size_t count,
+			struct lane *owner)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct epoll_event event;
+		struct registration *entry;
 
 		copy_in(&event, &lane[ahead[i].event], sizeof event);
-		stream_hold((int)(uint32_t)event.data, &ahead[i], owner);
+		entry = registration_of(set, (uint32_t)event.data, false);
+		if (entry && entry->is_used && entry->generation == (uint32_t)(event.data >> 32))
+			stream_hold((int)(uint32_t)event.data, &ahead[i], owner);
+		else if (ahead[i].result > 0)
+			ring_ahead_release(owner, ahead[i].buffer);
 	}
 }
 
@@ -278,29 +288,56 @@ static long wait_by_ring(struct frame *frame, struct epoll_set *set)
 		result = check_result(__NR_epoll_wait, &call_shapes[__NR_epoll_wait], frame->arg, result);
 		if (result < 0)
 			return held ? held : result;
-		aheads_hold(lane, ahead, ahead_count, thread->lane);
 		mutex_lock(&set->mutex);
+		aheads_hold(set, lane, ahead, ahead_count, thread->lane);
 		held = turn_unpack(frame, set, lane, result, held);
 		mutex_unlock(&set->mutex);
 	} while (held == 0 && result > 0);
 	return held;
 }
 
-/* A turn that brings many events saves many exits by one crossing; one that brings few is cheaper by the gate. */
+/*
+ * Whether turns should cross is measured, by what an event costs from turn to turn: some by the gate, some by the ring,
+ * then many by what was cheaper. Where nothing is gained, or turns bring few events, the gate it is.
+ *
+ *   TRY_GATE ── TRY_RING ── SETTLED ── TRY_GATE ...
+ */
+static void phase_begin(struct thread *thread, enum turn_phase phase, uint32_t turns, bool by_ring)
+{
+	thread->turn_phase = (uint8_t)phase;
+	thread->turn_count = turns;
+	thread->turns_by_ring = by_ring;
+	thread->phase_events = 0;
+	thread->phase_start = __builtin_ia32_rdtsc();
+	if (phase == TRY_RING)
+		thread->posts = thread->posts_forced = thread->posts_paused = 0;
+}
+
 static void turn_judge(struct thread *thread, long events)
 {
+	uint64_t cost;
+
 	if (events <= 0)
 		return;
 	thread->turn_events = (thread->turn_events * 7 + (uint32_t)events * 16) / 8;
-	if (thread->turn_events >= TURN_MANY * 16)
-		thread->turns_by_ring = true;
-	else if (thread->turn_events < TURN_FEW * 16)
-		thread->turns_by_ring = false;
+	thread->phase_events += (uint32_t)events;
+	if (thread->turn_count && --thread->turn_count)
+		return;
+	cost = (__builtin_ia32_rdtsc() - thread->phase_start) / (thread->phase_events ? thread->phase_events : 1);
+	if (thread->turn_events < TURN_MANY * 16 || thread->turn_phase == SETTLED) {
+		phase_begin(thread, TRY_GATE, TURNS_TRIED, false);
+	} else if (thread->turn_phase == TRY_GATE) {
+		thread->gate_cost = cost;
+		phase_begin(thread, TRY_RING, TURNS_TRIED, true);
+	} else {
+		phase_begin(thread, SETTLED, TURNS_SETTLED, cost + cost / 32 < thread->gate_cost);
+	}
 }
 
 static bool is_worth_crossing(const struct thread *thread)
 {
-	return enclave.is_exit_dear || thread->turns_by_ring || thread->has_posted || stream_held_first() >= 0;
+	return enclave.is_exit_dear || (thread->turns_by_ring && !thread->posts_paused) || thread->has_posted ||
+	       stream_held_first() >= 0;
 }
 
 long sys_epoll_wait(struct frame *frame);

@@ -55,10 +55,8 @@ void stream_hold(int fd, const struct ring_ahead *found, struct lane *lane)
 			ring_ahead_release(lane, found->buffer);
 		return;
 	}
-	if (found->result == -EAGAIN || found->result == -EINTR) {
-		descriptor->ahead.says_again = !descriptor->ahead.is_held && found->result == -EAGAIN;
-		return;
-	}
+	if (found->result == -EAGAIN || found->result == -EINTR)
+		return;		/* nothing was there: the program's own read will see */
 	if (descriptor->ahead.is_held)
 		die("the helper read ahead of what it had read already");
 	descriptor->ahead = (struct ahead) {
@@ -131,7 +129,6 @@ static bool held_take(int fd, struct descriptor *descriptor, const struct io_par
 	ahead->used += (uint32_t)*result;
 	if (ahead->used < ahead->size)
 		return true;
-	ahead->says_again = ahead->size < AHEAD_SIZE;
 	held_unlink(fd, descriptor);
 	ring_mark(fd, descriptor->is_marked);
 	return true;
@@ -142,18 +139,13 @@ bool stream_take(int fd, const struct io_part *parts, uint64_t count, bool is_pe
 	struct descriptor *descriptor = descriptor_of(fd);
 	bool is_taken = false;
 
-	if (!descriptor || (!descriptor->ahead.is_held && !descriptor->ahead.says_again))
+	if (!descriptor || !descriptor->ahead.is_held)
 		return false;
 	mutex_lock(&descriptor->mutex);
 	if (descriptor->ahead.is_held) {
 		is_taken = held_take(fd, descriptor, parts, count, is_peek, result);
 		thread_self()->stats.ring_reads_ahead++;
-	} else if (descriptor->ahead.says_again && descriptor_is_nonblocking(fd)) {
-		*result = -EAGAIN;
-		is_taken = true;
 	}
-	if (!descriptor->ahead.is_held && !(is_taken && *result > 0))
-		descriptor->ahead.says_again = false;
 	mutex_unlock(&descriptor->mutex);
 	return is_taken;
 }
@@ -177,7 +169,6 @@ void stream_forget(int fd, struct descriptor *descriptor)
 	if (descriptor->ahead.is_held)
 		held_unlink(fd, descriptor);
 	descriptor->is_marked = false;
-	descriptor->ahead.says_again = false;
 	mutex_unlock(&descriptor->mutex);
 }
 

@@ -62,6 +62,7 @@ struct thread *thread_new(void)
 	thread->tid = 0;
 	thread->lane = NULL;
 	thread->has_posted = thread->turns_by_ring = false;
+	thread->turn_count = thread->turn_phase = 0;
 	thread->turn_events = thread->posts = thread->posts_forced = thread->posts_paused = 0;
 	thread->actions = NULL;
 	return thread;
