@@ -12,8 +12,8 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         "--syscalls",
         "MODE",
         tuple(MODES),
-        "how calls leave: async (by a ring, executed by a helper process; the"
-        " default) or sync (by the program's own thread)",
+        "how calls leave: sync (by the program's own thread) or async (the default: by a ring to a helper process"
+        " where that is cheaper, as in busy event loops; all that can with --exit-cost from 4000 on)",
     ),
     ("--exit-cost", "CYCLES", (), "make every sync exit burn this many CPU cycles, to model an enclave exit"),
     (
