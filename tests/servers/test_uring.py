@@ -40,7 +40,7 @@ def counted(place: Path, backend: str) -> tuple[list[Reply], int]:
     port, report = free_port(), place / "stats.json"
     words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(place), "--save", ""]
     options = (*OPTIONS[backend], f"--stats={report}")
-    with subprocess.Popen(command(Mode.ASYNC, words, *options), stdout=subprocess.DEVNULL) as server:
+    with subprocess.Popen(command(Mode.RING, words, *options), stdout=subprocess.DEVNULL) as server:
         try:
             wait_for_port(port, lambda: None if server.poll() is None else "it has ended")
             replies = converse(port, server.pid)
