@@ -55,7 +55,7 @@ struct thread {
 	uint64_t altstack_pointer;
 	uint64_t altstack_size;
 	int32_t  altstack_flags;
-	uint32_t lane_generation;	/* of the helper its lane belongs to */
+	uint32_t reserved_3;
 
 	struct action *actions;		/* a table of its own (vfork child), or NULL: the process's */
 	struct lane *lane;		/* its way to the helper; NULL until the first asynchronous call */
