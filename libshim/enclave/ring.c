@@ -183,12 +183,12 @@ long lane_cross(struct thread *thread, uint8_t kind, uint16_t count, enum ring_c
 			return -GATE_RESTART;
 		TRY(lane_enter(thread, class));
 		woken = lane_issue(lane, kind, count);
-		spun = lane_spin(thread, lane, class, pace_budget(lane, woken));
+		spun = lane_spin(thread, lane, class, pace_budget(lane, woken, class));
 		if (!spun)
 			lane_sleep(thread, lane, class);
 		lane->stats.spun += spun;
 		lane->stats.slept += !spun;
-		pace_done(lane, spun, class);
+		pace_done(lane, spun);
 		u_result = (long)fetch64(&lane->wire->result);
 		if (likely(!lane_leave(lane, class))) {
 			if (u_result == RING_NOT_BEGUN)
