@@ -177,6 +177,15 @@ void control_trace(struct ctl_trace *packet, size_t size)
 	gate6(__NR_sendto, enclave.control_fd, (long)packet, (long)size, MSG_NOSIGNAL, 0, 0);
 }
 
+void control_helper(int32_t pid)
+{
+	struct ctl_helper message = { .helper_pid = pid };
+
+	header_fill(&message.header, CTL_HELPER, 0);
+	if (packet_send(&message.header, sizeof message, NULL, NULL, -1) < 0)
+		return;		/* without a runtime only waits for the helper notice that it is gone */
+}
+
 void control_start(void)
 {
 	uint64_t limit[2];

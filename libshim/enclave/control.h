@@ -26,6 +26,9 @@ NODISCARD long control_sites(const char *path, uint64_t offset, uint64_t length,
 /* The counts of this process; when it is the first one and ends, prints what the runtime answers. */
 void control_stats(const struct wire_stats *stats, bool is_end);
 
+/* This process has the helper `pid` from now on; 0: it is about to end the one it has. The runtime watches it. */
+void control_helper(int32_t pid);
+
 /* One trace record with its strings, a packet built by trace.c. */
 void control_trace(struct ctl_trace *packet, size_t size);
 

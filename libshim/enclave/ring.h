@@ -99,6 +99,9 @@ long ring_settle(struct thread *thread, int fd, enum ring_class class);
 /* The helper's process id, 0 when there is none: for who filters what wait(2) sees. */
 int ring_helper_pid(void);
 
+/* Stops the program when the helper is gone though nobody ended it. Safe in a signal handler. */
+void ring_check_helper(void);
+
 /* Sends what was posted, ends the helper, waits until it is gone, and lets no other be made until ring_resume(). Calls
  * of other threads that are under way are interrupted and made again later. */
 void ring_stop(struct thread *thread);

@@ -113,9 +113,6 @@ long lane_cross(struct thread *thread, uint8_t kind, uint16_t count, enum ring_c
  * false when that was not enough. */
 bool ring_wait_word(void *word, uint32_t value, unsigned tries);
 
-/* Stops the program when the helper is gone though nobody ended it. */
-void ring_check_helper(void);
-
 /* Interrupts the lane's request if it may be. */
 void lane_cancel(struct lane *lane);
 

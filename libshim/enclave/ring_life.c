@@ -8,6 +8,7 @@
 #include <linux/mman.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
+#include "control.h"
 #include "ring_inner.h"
 
 /* host/helper.c; only its address is used here. */
@@ -118,6 +119,7 @@ static long helper_make(void)
 	ring.helper_pid = helper;
 	ring.generation++;
 	__atomic_store_n(&ring.state, RING_ON, __ATOMIC_SEQ_CST);
+	control_helper(helper);
 	return 0;
 }
 
@@ -260,6 +262,7 @@ static bool posts_left(void)
 
 static void helper_kill(void)
 {
+	control_helper(0);
 	gate2(__NR_kill, ring.helper_pid, SIGKILL);
 	while (gate4(__NR_wait4, ring.helper_pid, 0, __WCLONE, 0) == -EINTR)
 		;

@@ -24,6 +24,7 @@ enum ctl_type {
 	CTL_STATS = 4,	/* struct wire_stats                              when CTL_FIRST: struct ctl_text_answer, text */
 	CTL_TRACE = 5,	/* struct ctl_trace, then its strings             no answer */
 	CTL_EVENT = 6,	/* struct ctl_event, text                         no answer */
+	CTL_HELPER = 7,	/* struct ctl_helper                              no answer */
 };
 
 enum {
@@ -110,6 +111,18 @@ struct ctl_event {
 	uint32_t nr;		/* call number, or 0xffffffff */
 };
 
+/*
+ * The process has a helper, or has ended it. When one ends that was not said to be ended, the host sends the process
+ * SIGSYS with CTL_HELPER_LOST: a thread that waits in the kernel without need of the helper learns of it, too.
+ */
+struct ctl_helper {
+	struct ctl_header header;
+	int32_t  helper_pid;	/* 0: ended on purpose */
+	uint32_t reserved;
+};
+
+enum { CTL_HELPER_LOST = 0x314e4353 };	/* si_value of that signal (SI_QUEUE) */
+
 enum {
 	WIRE_EXIT_GATE = 0,	/* index into calls_by_exit: by the program's own thread */
 	WIRE_EXIT_RING = 1,	/* by the helper */
@@ -154,6 +167,7 @@ _Static_assert(sizeof(struct ctl_trace) == 112, "wire layout");
 _Static_assert(__builtin_offsetof(struct ctl_trace, result) == 88, "wire layout");
 _Static_assert(sizeof(struct ctl_trace_string) == 4, "wire layout");
 _Static_assert(sizeof(struct ctl_event) == 32, "wire layout");
+_Static_assert(sizeof(struct ctl_helper) == 32, "wire layout");
 _Static_assert(sizeof(struct wire_stats) == 2248, "wire layout");
 _Static_assert(__builtin_offsetof(struct wire_stats, calls) == 200, "wire layout");
 _Static_assert(sizeof(struct ctl_stats) == 2272, "wire layout");

@@ -18,7 +18,8 @@ CALL_COUNT = 512
 NO_CALL = 0xFFFFFFFF
 AT_FDCWD = -100
 
-HELLO, EXEC, SITES, STATS, TRACE, EVENT = range(1, 7)
+HELLO, EXEC, SITES, STATS, TRACE, EVENT, HELPER = range(1, 8)
+HELPER_LOST = 0x314E4353
 FIRST = 1
 AFTER_EXEC = 1
 EVENT_KINDS = {1: "denied", 2: "refused", 3: "trap", 4: "stopped", 5: "notice"}
@@ -42,6 +43,7 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
                   ("result", "q"), ("ns", "Q"), ("string_count", "I"), ("reserved", "I")),
     "ctl_trace_string": (("arg", "B"), ("kind", "B"), ("size", "H")),
     "ctl_event": (("header", "24s"), ("kind", "I"), ("nr", "I")),
+    "ctl_helper": (("header", "24s"), ("helper_pid", "i"), ("reserved", "I")),
     "wire_stats": (("calls_by_door", "4Q"), ("calls_by_route", "4Q"), ("calls_by_exit", "2Q"), ("denied", "Q"),
                    ("refused_replies", "Q"), ("bytes_out", "Q"), ("bytes_in", "Q"), ("turns", "Q"),
                    ("crossings", "Q"), ("ring_spun", "Q"), ("ring_slept", "Q"), ("ring_writes_behind", "Q"),
@@ -66,6 +68,7 @@ _TEXT_ANSWER = layout("ctl_text_answer")
 _TRACE = layout("ctl_trace")
 _TRACE_STRING = layout("ctl_trace_string")
 _EVENT = layout("ctl_event")
+_HELPER = layout("ctl_helper")
 _STATS = layout("wire_stats")
 SITE_SIZE = 24
 
@@ -153,7 +156,15 @@ class Event:
     text: bytes
 
 
-Message: TypeAlias = Hello | Exec | Sites | Stats | Trace | Event
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """A process has the helper `pid`; 0: it is about to end the one it has."""
+
+    header: Header
+    pid: int
+
+
+Message: TypeAlias = Hello | Exec | Sites | Stats | Trace | Event | Helper
 
 
 def parse(packet: bytes) -> Message:
@@ -249,6 +260,13 @@ def _parse_event(header: Header, packet: bytes) -> Event:
     return Event(header=header, kind=EVENT_KINDS[kind], nr=nr, text=text)
 
 
+def _parse_helper(header: Header, packet: bytes) -> Helper:
+    _, pid, reserved = _unpack(_HELPER, packet)
+    if len(packet) != _HELPER.size or pid < 0 or reserved:
+        raise _bad("HELPER fields")
+    return Helper(header=header, pid=pid)
+
+
 _PARSERS: dict[int, Callable[[Header, bytes], Message]] = {
     HELLO: _parse_hello,
     EXEC: _parse_exec,
@@ -256,6 +274,7 @@ _PARSERS: dict[int, Callable[[Header, bytes], Message]] = {
     STATS: _parse_stats,
     TRACE: _parse_trace,
     EVENT: _parse_event,
+    HELPER: _parse_helper,
 }
 
 

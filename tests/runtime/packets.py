@@ -48,11 +48,16 @@ def event(kind: int, nr: int, text: bytes) -> bytes:
     return packet(wire.EVENT, kind.to_bytes(4, "little") + nr.to_bytes(4, "little") + text + b"\0")
 
 
+def helper(pid: int) -> bytes:
+    return packet(wire.HELPER, pid.to_bytes(4, "little") + bytes(4))
+
+
 SAMPLES = {
     "hello": hello(),
     "exec": exec_(b"/bin/true"),
     "sites": sites(b"/lib/x.so", offset=4096, length=8192),
     "stats": stats(first=True, denied=3, calls={0: 5}),
     "trace": trace(NR_OPENAT, (0xFFFFFF9C, 0x7000, 0), 3, ((1, 0, b"/etc/passwd"), (1, 1, b""))),
+    "helper": helper(4002),
     "event": event(1, NR_IO_URING_SETUP, b"no rings"),
 }

@@ -59,6 +59,8 @@ CONSTANTS = {
     "CTL_STATS": wire.STATS,
     "CTL_TRACE": wire.TRACE,
     "CTL_EVENT": wire.EVENT,
+    "CTL_HELPER": wire.HELPER,
+    "CTL_HELPER_LOST": wire.HELPER_LOST,
     "CTL_FIRST": wire.FIRST,
     "CTL_AFTER_EXEC": wire.AFTER_EXEC,
     "CTL_EVENT_DENIED": 1,
