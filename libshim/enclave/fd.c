@@ -34,8 +34,7 @@ long sys_close(struct frame *frame)
 		return -EBADF;
 	if (thread_self()->gate_only)
 		return pass_by_gate(frame);
-	if (ring_post_state(fd) > 0)
-		TRY(ring_settle(thread_self(), fd, RING_RESTART));
+	TRY(ring_leave(thread_self(), fd));
 	descriptor_forget(fd);
 	return sys_pass(frame);
 }
@@ -74,8 +73,10 @@ static long duplicate(struct frame *frame, int target)
 	if (thread->gate_only || (int)frame->arg[0] == target)
 		return number_check(frame, target, pass_by_gate(frame));
 	stream_flush(thread);
-	if (target >= 0)
+	if (target >= 0) {
+		TRY(ring_leave(thread, target));
 		descriptor_forget(target);
+	}
 	result = number_check(frame, target, sys_pass(frame));
 	if (result < 0)
 		return result;
@@ -115,8 +116,10 @@ long sys_close_range(struct frame *frame)
 
 	if (!thread_self()->gate_only) {
 		stream_flush(thread_self());
-		if (!(flags & CLOSE_RANGE_CLOEXEC))
+		if (!(flags & CLOSE_RANGE_CLOEXEC)) {
+			TRY(ring_leave_range(thread_self(), first, last));
 			descriptor_forget_range(first, last);
+		}
 	}
 	if (enclave.control_fd < 0 || first > last || own < first || own > last)
 		return pass_by_gate(frame);

@@ -309,15 +309,25 @@ void ring_exit(struct thread *thread)
 		helper_kill();
 }
 
+/* In a fork child: numbers that only the parent's helper has a use for. */
+static void adopted_close(void)
+{
+	for (uint32_t i = 0; i < ring.lanes_used; i++)
+		for (uint32_t at = 0; at < BACKLOG_COUNT; at++) {
+			struct wire_backlog *slot = &ring_lanes[i].wire->backlog[at];
+
+			if (fetch32(&slot->state) == BACKLOG_BUSY && fetch32(&slot->closes))
+				gate1(__NR_close, (int32_t)fetch32(&slot->fd));
+		}
+}
+
 void ring_after_fork(struct thread *thread)
 {
-	struct ring_stats stats;
-
 	if (!ring.map) {
 		ring = (struct ring){ 0 };
 		return;
 	}
-	ring_stats(&stats);
+	adopted_close();
 	gate2(__NR_munmap, ring.map, ring.map_size);
 	gate2(__NR_munmap, ring.fd_posts, FD_MARK_COUNT * sizeof(struct fd_posts));
 	memset(ring_lanes, 0, ring.lanes_used * sizeof *ring_lanes);

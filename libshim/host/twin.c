@@ -112,6 +112,11 @@ static HOST void serve(struct wire_control *control, struct wire_lane *lane, uin
 		lane->result = 0;
 		return;
 	}
+	if (lane->kind == REQUEST_ADOPT) {
+		lane->result = backlog_adopt(control_lane(control, (uint32_t)lane->args[0]), (int32_t)lane->args[1],
+					     (int32_t)lane->args[2]);
+		return;
+	}
 	lane->result = cancellable_call(&lane->cancel, word, &lane->nr);
 	if (lane->kind != REQUEST_CALL)
 		ahead_serve(control, lane, lane->result);
