@@ -41,6 +41,7 @@ struct enclave {
 	uint64_t text_start, text_end;	/* executable range of the shim, door code included */
 	bool     has_fsgsbase;
 	bool     is_exit_dear;		/* a synchronous exit costs more than a crossing of the ring: all that can crosses there */
+	bool     has_shields;		/* some descriptor has, or had, a shield */
 	bool     has_signalfd;		/* its readiness depends on who asks: waits take the gate from now on */
 	const char *shim_path;		/* as it stood in LD_PRELOAD */
 };

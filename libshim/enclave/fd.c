@@ -15,6 +15,7 @@
 #include "epoll.h"
 #include "multiplex.h"
 #include "ring.h"
+#include "shield.h"
 #include "stream.h"
 
 enum { DT_LNK = 10, NAME_AT = 19, RECLEN_AT = 16, TYPE_AT = 18, F_DUPFD_CLOEXEC_NR = 1030,
@@ -82,8 +83,10 @@ static long duplicate(struct frame *frame, int target)
 		return result;
 	from = descriptor_of((int)frame->arg[0]);
 	to = descriptor_of((int)result);
-	if (from && to)
+	if (from && to) {
 		epoll_share(from, to);
+		shield_share(from, to);
+	}
 	return result;
 }
 

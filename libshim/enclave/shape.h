@@ -99,7 +99,9 @@ struct call_shape {
 	uint8_t flags;		/* enum call_flags */
 	uint8_t arg_count;
 	uint8_t direct;		/* 1: no pointer argument has a check: by gate nothing but the result is checked */
-	uint32_t deny_errno;
+	uint16_t deny_errno;
+	uint8_t fd_args;	/* bit i: argument i is a descriptor */
+	uint8_t path_args;	/* bit i: argument i is a path */
 	uint32_t reserved;
 	uint64_t errnos[3];	/* bit n: -n is believable. Bit 0 unused. */
 	struct arg_shape arg[6];

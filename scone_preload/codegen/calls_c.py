@@ -95,9 +95,16 @@ def _call_cells(call: Call) -> tuple[str, ...]:
         f".flags = {_flags(call.flags)}, ",
         f".arg_count = {len(call.args)}, ",
         f".direct = {int(call.direct)}, ",
+        f".fd_args = {_bits(call, ArgKind.FD)}, ",
+        f".path_args = {_bits(call, ArgKind.PATH)}, ",
         denied,
         f".errnos = {_errno_name(call)},",
     )
+
+
+def _bits(call: Call, kind: ArgKind) -> int:
+    """Bit i is set if argument i is of that kind."""
+    return sum(1 << index for index, arg in enumerate(call.args) if arg.kind is kind)
 
 
 def _flags(flags: Iterable[CallFlag]) -> str:
