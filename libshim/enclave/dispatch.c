@@ -7,6 +7,7 @@
 #include <linux/time.h>
 #include "dispatch.h"
 #include "control.h"
+#include "policy.h"
 #include "shield.h"
 #include "shim_abi.h"
 
@@ -35,6 +36,12 @@ static long serve(struct frame *frame, uint32_t nr)
 		return deny(nr, shape->deny_errno ? shape->deny_errno : ENOSYS);
 	if (unlikely(!is_allowed(nr)))
 		return deny(nr, ENOSYS);
+	if (unlikely(enclave.has_policy)) {
+		long result = policy_serve(frame, shape);
+
+		if (result != -SHIELD_PLAIN)
+			return result;
+	}
 	if (unlikely(enclave.has_shields)) {
 		long result = shield_serve(frame, shape);
 

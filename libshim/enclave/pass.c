@@ -7,6 +7,7 @@
 #include "dispatch.h"
 #include "check.h"
 #include "marshal.h"
+#include "policy.h"
 #include "ring.h"
 #include "stream.h"
 
@@ -105,6 +106,8 @@ long sys_pass(struct frame *frame)
 
 	if (enclave.mode == MODE_SYNC || shape->route != ROUTE_HOST || shape->exit == EXIT_GATE ||
 	    thread->gate_only)
+		return pass_by_gate(frame);
+	if (unlikely(enclave.has_policy) && policy_is_inside((uint32_t)frame->nr))
 		return pass_by_gate(frame);
 	if (!enclave.is_exit_dear && !thread->has_posted)
 		return pass_by_gate(frame);	/* alone, a crossing costs more than an exit */
