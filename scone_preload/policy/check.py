@@ -109,7 +109,7 @@ def tls_keys_need_tls(merged: Layer) -> Iterator[Problem]:
             remedy = 'write shield = "tls", or leave it out'
             yield Problem(rule.place(given[0]), f'{given[0]} with shield = "{rule.text("shield")}"', remedy)
         if "tls.private_key" in given and rule.text("tls.certificate") in ("", "runtime"):
-            remedy = "write tls.certificate = \"/path\", too"
+            remedy = 'write tls.certificate = "/path", too'
             yield Problem(rule.place("tls.private_key"), "a private key without its certificate", remedy)
 
 
@@ -122,7 +122,8 @@ def no_port_twice(merged: Layer) -> Iterator[Problem]:
             first, second = sorted((one.ports("port"), two.ports("port")), key=lambda ports: (ports[0], -ports[1]))
             if second[0] <= first[1] < second[1]:
                 rule = f"port {second[0]} twice in {one.table.header}: {one.label} and {two.label}"
-                yield Problem(two.place("port"), rule, f"{one.place('port')} has it, too: one must hold the other whole")
+                remedy = f"{one.place('port')} has it, too: one must hold the other whole"
+                yield Problem(two.place("port"), rule, remedy)
 
 
 def variables_have_one_rule(merged: Layer) -> Iterator[Problem]:
@@ -181,7 +182,7 @@ def answers_stay_checked(merged: Layer) -> Iterator[Problem]:
         meant = [call_named(one) for one in (call_names() if name == "*" else (name,))]
         served = [call for call in meant if call and not spec_denies(call)]
         if route == "inside" and any(BY_SPEC[call.route] != "inside" for call in served):
-            rule = f'"{name}" can\'t be routed inside: the host\'s answers would not be checked'
+            rule = f"\"{name}\" can't be routed inside: the host's answers would not be checked"
             yield Problem(calls.place("route", name), rule, 'write "host" or "runtime"')
 
 

@@ -179,7 +179,9 @@ def build(merged: Layer) -> model.Policy:
         secrets=tuple(map(_secret, merged.many("secret"))),
         calls=_calls(calls),
         exec=model.Exec(
-            unlisted=programs.text("unlisted"), programs=programs.texts("programs"), unwrapped=programs.texts("unwrapped")
+            unlisted=programs.text("unlisted"),
+            programs=programs.texts("programs"),
+            unwrapped=programs.texts("unwrapped"),
         ),
         handlers=model.Handlers(file=handlers.text("file"), timeout_ms=handlers.number("timeout_ms")),
         places=_places(merged),
@@ -247,7 +249,8 @@ def _places(merged: Layer) -> dict[model.Place, Where]:
             if entry.table.many:
                 places[table, entry.label] = entry.where
             else:
-                places.update({(f"{table}.{key}".lstrip("."), item): where for (key, item), where in entry.lines.items()})
+                lines = entry.lines.items()
+                places.update({(f"{table}.{key}".lstrip("."), item): where for (key, item), where in lines})
     return places
 
 

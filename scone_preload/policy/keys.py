@@ -87,19 +87,9 @@ def _unlisted(*words: str) -> Kind:
     return one_of(*words)
 
 
-def _network(table: str, what: str) -> tuple[Key, ...]:
+def _tls(table: str) -> tuple[Key, ...]:
     peer = "the client" if table == "network.listen" else "the server"
     return (
-        Key(table, "protocol", one_of("tcp", "udp"), "tcp", "Leave it out for TCP and unix paths."),
-        Key(
-            table,
-            "address",
-            text(kinds.address, '`"*"`, an IP address or network, a host\'s name, `"unix:/path"` or `"unix:@name"`'),
-            "*",
-            f"Where the program {what}; a unix path may be a pattern as in [files].",
-        ),
-        Key(table, "port", PORTS, (0, 65535), "Port 0 is one that the kernel chooses. Not for unix paths."),
-        Key(table, "shield", one_of("tls", "pass", "refuse"), REQUIRED, "TLS inside of the enclave, nothing, or no."),
         Key(
             table,
             "tls.certificate",
@@ -129,6 +119,22 @@ def _network(table: str, what: str) -> tuple[Key, ...]:
         Key(table, "tls.min_version", one_of("1.2", "1.3"), "1.3", "The oldest TLS that is spoken."),
         Key(table, "tls.alpn", listed(kinds.plain, "list of protocols"), (), 'Such as "h2". Empty: not offered.'),
     )  # fmt: skip
+
+
+def _network(table: str, what: str) -> tuple[Key, ...]:
+    return (
+        Key(table, "protocol", one_of("tcp", "udp"), "tcp", "Leave it out for TCP and unix paths."),
+        Key(
+            table,
+            "address",
+            text(kinds.address, '`"*"`, an IP address or network, a host\'s name, `"unix:/path"` or `"unix:@name"`'),
+            "*",
+            f"Where the program {what}; a unix path may be a pattern as in [files].",
+        ),
+        Key(table, "port", PORTS, (0, 65535), "Port 0 is one that the kernel chooses. Not for unix paths."),
+        Key(table, "shield", one_of("tls", "pass", "refuse"), REQUIRED, "TLS inside of the enclave, nothing, or no."),
+        *_tls(table),
+    )
 
 
 KEYS: tuple[Key, ...] = (

@@ -35,7 +35,7 @@ PORT_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of value. `shape` is text, number, port, list, sequence or map; `words` are all it may be, where that is fixed."""
+    """One kind of value: `shape` is text, number, port, list, sequence or map; `words` are all it may be, if fixed."""
 
     shape: str
     meaning: str

@@ -45,7 +45,8 @@ class Entry:
 
     def ports(self, name: str) -> Ports:
         value = self.value(name)
-        return (value[0], value[1]) if isinstance(value, tuple) and _is_ports(value) else (0, 0)
+        low, high = value if isinstance(value, tuple) and len(value) == 2 else (0, 0)
+        return (low, high) if isinstance(low, int) and isinstance(high, int) else (0, 0)
 
     def place(self, name: str, item: str = "") -> Where:
         """Return the line of a key or of one of its items, else of the table."""
@@ -57,10 +58,6 @@ class Entry:
         if "port" in self.table.identity:
             return label_of(self.text("protocol"), self.text("address"), self.ports("port"))
         return self.text(self.table.identity[0]) if self.table.identity else ""
-
-
-def _is_ports(value: tuple[object, ...]) -> bool:
-    return len(value) == 2 and isinstance(value[0], int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,4 +241,5 @@ def example(key: Key) -> str:
         return known
     word = f'"{key.kind.words[0]}"' if key.kind.words else '"..."'
     by_shape = {"text": word, "number": str(key.default), "port": "6379", "map": '{ NAME = "..." }'}
-    return f"{key.name} = {by_shape.get(key.kind.shape, '["..."]')}"
+    value = by_shape.get(key.kind.shape, '["..."]')
+    return f"{key.name} = {value}"
