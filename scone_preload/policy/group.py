@@ -22,7 +22,7 @@ BROAD = frozenset({"", "/bin", "/boot", "/dev", "/etc", "/home", "/media", "/mnt
                    "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/local", "/usr/sbin", "/var", "/var/lib",
                    "/var/log", "/var/run", "/var/tmp"})  # fmt: skip
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f*\ud800-\udfff]")
-PYTHON_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
+PYTHON_TEMPORARY = re.compile(r"(tmp)?(?=[a-z]*[0-9_])[a-z0-9_]{8}")
 RUN = re.compile(r"[A-Za-z0-9]{6,}|[0-9]{3,}")
 NUMBER = re.compile(r"[0-9]{3,}")
 
@@ -47,8 +47,9 @@ def pattern_of(path: str, *, written: bool) -> str:
 
 
 def _without_random(name: str) -> str:
-    if PYTHON_TEMPORARY.fullmatch(name):
-        return "tmp*"
+    python = PYTHON_TEMPORARY.fullmatch(name)
+    if python:
+        return (python.group(1) or "") + "?" * 8
     return RUN.sub(lambda run: "*" if _is_random(run.group()) else run.group(), name)
 
 
@@ -66,7 +67,9 @@ def covers(pattern: str, other: str) -> bool:
 def absorb(entries: dict[str, Why]) -> dict[str, Why]:
     """Return the entries without those that others cover; their counts stay with what covers them."""
     kept: dict[str, Why] = {}
-    for pattern in sorted(entries, key=lambda one: (one.count("/"), not one.endswith("/"), "*" not in one, one)):
+    for pattern in sorted(
+        entries, key=lambda one: (one.rstrip("/").count("/"), not one.endswith("/"), "*" not in one, one)
+    ):
         by = next((one for one in kept if covers(one, pattern)), None)
         if by is None:
             kept[pattern] = entries[pattern]

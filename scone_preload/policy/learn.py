@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from scone_preload.policy.calls import call_named, call_names, spec_denies
-from scone_preload.policy.decide import normal
+from scone_preload.policy.decide import decide_file, normal
 from scone_preload.policy.document import Source
 from scone_preload.policy.effective import combine, parse, section
 from scone_preload.policy.group import absorb, covers, group, named, pattern_of, printable
@@ -33,8 +33,9 @@ calls.unlisted = "EPERM"
 UNFIT_VARIABLE = re.compile(r"^[0-9]|[^A-Za-z0-9_]")
 LISTS = ("files.read", "files.write", "files.execute", "exec.programs", "environment.pass", "arguments.allow",
          "calls.allow")  # fmt: skip
+LOOKS = "files.look"  # becomes files.read, where nothing else allows it
 NETWORK = ("network.listen", "network.connect")
-ACCESS = {"look": "read", "read": "read", "write": "write", "execute": "execute", "open": "read"}
+ACCESS = {"look": "look", "read": "read", "write": "write", "execute": "execute", "open": "read"}
 Whys = dict[str, Why]
 
 
@@ -156,6 +157,12 @@ def _learned(base: Policy, facts: Facts, reasons: dict[Place, Why], *, fresh: bo
     listen, connect = (tuple(rule for table, rule, _ in sockets if table == one) for one in NETWORK)
     policy = replace(base, network=replace(base.network, listen=listen, connect=connect))
     policy = _with_lists(policy, {key: tuple(whys) for key, whys in lists.items()}, fresh=fresh)
+    unseen = {
+        path: why for path, why in facts.lists.pop(LOOKS, {}).items() if not decide_file(policy, path, "look").allowed
+    }
+    if unseen:
+        facts.lists["files.read"] = absorb({**unseen, **facts.lists.get("files.read", {})})
+        return _learned(base, facts, reasons, fresh=fresh)
     return Learned(policy, {**reasons, **{place: why for place, why in found.items() if str(why)}})
 
 

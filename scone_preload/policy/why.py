@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 SHOWN = 2
-FORM = re.compile(r"(\w+ \d+(?:, \w+ \d+)*)(?: \((\d+) names, such as (.*)\))?")
+FORM = re.compile(r"(\w+ \d+(?:, \w+ \d+)*)(?: \((?:(\d+) names, such as )?(.*)\))?")
 UNFIT = re.compile(r"[\x00-\x1f\x7f,()\ud800-\udfff]")
 
 
@@ -25,7 +25,8 @@ class Why:
         calls = ", ".join(f"{call} {count}" for call, count in sorted(self.calls, key=lambda one: (-one[1], one[0])))
         if self.words or not self.total:
             return self.words or calls
-        return f"{calls} ({self.total} names, such as {', '.join(self.names)})"
+        such = f"{self.total} names, such as " if self.total > len(self.names) else ""
+        return f"{calls} ({such}{', '.join(self.names)})"
 
     def joined(self, other: "Why") -> "Why":
         """Return what two runs say of one line: the greater of their counts."""
@@ -62,4 +63,4 @@ def read_why(comment: str) -> Why:
         return Why(words=comment)
     calls = tuple(sorted((call, int(count)) for call, count in map(str.split, found.group(1).split(", "))))
     names = tuple(found.group(3).split(", ")) if found.group(3) else ()
-    return Why(calls, names, int(found.group(2) or 0))
+    return Why(calls, names, int(found.group(2) or len(names)))
