@@ -140,7 +140,7 @@ class _Reader:
                 self.unknown(table, dotted, prefix, here)
 
     def unknown(self, table: str, dotted: str, prefix: str, path: Path) -> None:
-        tables = [name.removeprefix(f"{table}.") for name in TABLE_BY_NAME if name and name.startswith(table)]
+        tables = [name.rpartition(".")[2] for name in TABLE_BY_NAME if name and name.rpartition(".")[0] == table]
         known = [name.removeprefix(prefix) for name in (*KEYS_OF[table], *tables) if name.startswith(prefix)]
         otherwise = f"known here: {', '.join(known)}"
         place = TABLE_BY_NAME[table].header if table else "at the top"
