@@ -2,6 +2,7 @@
 
     SconeError
     ├── UserError            125   the command line or a setting is wrong
+    │   ├── PolicyInvalid    125   lines of the policy are wrong; all of them are named
     │   ├── BinaryNotFound   127   no such program, as shells say it
     │   └── BinaryRefused    126   the program is there but can't be run wrapped (static, 32-bit, ...)
     │       ├── NotRunnable      126   the kernel itself would not run it (not executable, not a program)
@@ -36,6 +37,17 @@ class UserError(SconeError):
     """The command line or a setting is wrong."""
 
     exit_status = 125
+
+
+class PolicyInvalid(UserError):
+    """Lines of the policy are wrong; `problems` has one `file:line: rule: remedy` for each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("the policy is wrong", "\n".join(problems), "correct these lines; see docs/policy.md")
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join((f"{self.rule}, {self.remedy}:", *self.problems))
 
 
 class BinaryNotFound(UserError):
