@@ -55,7 +55,7 @@ class Session:
 
     def passphrase(self, kind: str, *, twice: bool = False) -> bytes:
         """From the file named, else the variable, else asked for; raise KeystoreError."""
-        option, variable, prompt = PASSPHRASES[kind]
+        option, _, prompt = PASSPHRASES[kind]
         if self.has(option):
             raw = read_private_file(self.given.options[option], "passphrase file", PASSPHRASE_MAX)
             return raw.removesuffix(b"\n")
@@ -95,23 +95,19 @@ def path(session: Session) -> None:
 
 def list_keys(session: Session) -> None:
     with session.open(create=False) as store:
-        keys = [
-            {
-                "name": one.name,
-                "purpose": one.purpose.name.lower(),
-                "generation": one.generation,
-                "created": one.created,
-            }
+        keys = sorted(
+            (one.name, one.generation, one.purpose.name.lower(), one.created)
             for one in store.entries
             if one.purpose != Purpose.ANCHOR
-        ]
+        )
         volumes = [volume(store, one.name) for one in store.entries if one.purpose == Purpose.ANCHOR]
         if session.has("--json"):
-            show(json.dumps({"keystore": session.path, "keys": keys, "anchors": volumes}, indent=2) + "\n")
+            names = ("name", "generation", "purpose", "created")
+            rows: list[dict[str, str | int]] = [dict(zip(names, key, strict=True)) for key in keys]
+            show(json.dumps({"keystore": session.path, "keys": rows, "anchors": volumes}, indent=2) + "\n")
             return
-        for key in sorted(keys, key=lambda key: (str(key["name"]), int(key["generation"]))):
-            row = f"{key['name']:<32} {key['purpose']:<8} generation {key['generation']:<4} {day(int(key['created']))}"
-            show(row + "\n")
+        for name, generation, purpose, created in keys:
+            show(f"{name:<32} {purpose:<8} generation {generation:<4} {day(created)}\n")
         for one in volumes:
             show(f"{one['volume']:<32} anchor   {one['problem'] or 'counter ' + str(one['counter'])}\n")
         if not keys and not volumes:
@@ -186,9 +182,7 @@ def backup(session: Session) -> None:
     with session.open(create=False) as store:
         raw = make_backup(store, session.passphrase("backup", twice=True))
         write_private_file(target, raw)
-        say(
-            f"{len(store.entries)} keys, secrets and anchors are in {target}; keep it and its passphrase apart from here"
-        )
+        say(f"{len(store.entries)} keys, secrets and anchors are in {target}; keep it apart from this machine")
 
 
 def restore_backup(session: Session) -> None:

@@ -60,7 +60,7 @@ ONLY = Option("--only", "", "remove all other slots, and make a new master key, 
               " with their old slots open nothing that is added from now on")  # fmt: skip
 
 COMMANDS: tuple[Command, ...] = (
-    Command("init", "", "make the keystore; the first start that needs a key does it, too", (PASSPHRASE, NEW_PASSPHRASE)),
+    Command("init", "", "make the keystore, as the first use does anyway", (PASSPHRASE, NEW_PASSPHRASE)),
     Command("path", "", "print where the keystore is"),
     Command("list", "", "list keys, secrets and anchored volumes; values are never shown", (JSON,)),
     Command("add-secret", "NAME", "add a secret from standard input (without the last newline); never give it as an"
