@@ -9,8 +9,8 @@ import pytest
 
 from scone_preload.keys.backup import make_backup
 from scone_preload.keys.format import Cost, Kdf, Purpose, SlotKind
-from scone_preload.keys.record import State
 from scone_preload.keys.rebuild import rekey
+from scone_preload.keys.record import State
 from scone_preload.keys.unlock import environment_slot, passphrase_slot
 from tests.keys.support import CHEAP, GOLDEN, PASSPHRASE, VOLUME, fix_randomness, opened, root
 
@@ -28,7 +28,9 @@ def make(directory: Path) -> None:
         (GOLDEN / "backup-1").write_bytes(make_backup(store, PASSPHRASE, CHEAP))
         store.forget(VOLUME)
         for name, cost in (("argon2id", CHEAP), ("scrypt", Cost(Kdf.SCRYPT, 4, 8, 1))):
-            rekey(store, lambda master, store_id, at, cost=cost: passphrase_slot(master, store_id, at, PASSPHRASE, cost))
+            rekey(
+                store, lambda master, store_id, at, cost=cost: passphrase_slot(master, store_id, at, PASSPHRASE, cost)
+            )
             keep(place, f"keystore-1-{name}")
         variables = {b"SCONE_TEST_KEY": b"5a" * 32}
         rekey(store, lambda master, store_id, at: environment_slot(master, store_id, at, "SCONE_TEST_KEY", variables))
