@@ -25,14 +25,15 @@ LEVELS = (
     ("errors", "options", "paths"),
     ("spec",),
     ("cache", "elf", "policy"),
-    ("codegen",),
+    ("codegen", "keys"),
     ("volume",),
     ("build",),
     ("runtime",),
     ("cli",),
     ("bench",),
 )
-SANS_IO = ("spec/", "codegen/", "policy/", "volume/format", "runtime/wire.py", "runtime/statistics.py",
+SANS_IO = ("spec/", "codegen/", "policy/", "volume/format", "keys/format.py", "keys/seal.py",
+           "keys/record.py", "runtime/wire.py", "runtime/statistics.py",
            "runtime/events.py", "runtime/tracing.py")  # fmt: skip
 SYSTEM_MODULES = {"socket", "subprocess", "shutil", "tempfile", "select", "selectors", "ctypes", "fcntl"}
 FREESTANDING = re.compile(  # elf.h and link.h: types only
