@@ -19,7 +19,7 @@
 #include "untrusted.h"
 
 enum { PATH_SIZE = 4096, STRUCT_MAX = 1024, SOCKADDR_MAX = 128, VECTORS_MAX = 1024, NO_RING = 1, MSG_NOSIGNAL_ = 0x4000,
-       CONTROL_MAX = 16384, OPTION_MAX = 65536 };
+       CONTROL_MAX = 16384, OPTION_MAX = 65536, SET_COUNT = 1024 };
 
 struct header {		/* the kernel's struct user_msghdr */
 	uint64_t name; int32_t name_size, padding_1;
@@ -88,6 +88,14 @@ static long sized_pack(struct parcel *parcel, uint32_t i, bool is_in)
 	if (__builtin_mul_overflow(parcel->arg[at->size_arg], (uint64_t)at->size, &size))
 		return NO_RING;
 	return bytes_pack(parcel, i, size, is_in);
+}
+
+/* Programs count further than their sets reach (by getdtablesize()); only the kernel knows how far it looks. */
+static long set_pack(struct parcel *parcel, uint32_t i)
+{
+	uint64_t count = parcel->arg[parcel->shape->arg[i].size_arg];
+
+	return count > SET_COUNT ? NO_RING : bytes_pack(parcel, i, (count + 63) / 64 * 8, true);
 }
 
 /* The program's buffer whose capacity another argument points to. */
@@ -218,7 +226,7 @@ static long argument_pack(struct parcel *parcel, uint32_t i)
 	case ARG_MSG_OUT:
 		return message_pack(parcel, i, at->kind == ARG_MSG_IN);
 	case ARG_FDSET:
-		return bytes_pack(parcel, i, (parcel->arg[at->size_arg] + 63) / 64 * 8, true);
+		return set_pack(parcel, i);
 	case ARG_ADDRESS:
 	case ARG_PATH_ARRAY:
 	case ARG_MSGS_IN:
