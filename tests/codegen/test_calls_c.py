@@ -99,3 +99,9 @@ def test_each_handler_of_a_row_is_defined_once_in_the_enclave_and_no_other_is() 
     definition = re.compile(r"^long (sys_\w+)\(struct frame \*\w+\)\n\{", re.M)
     defined = [name for path in sorted(ENCLAVE.glob("*.c")) for name in definition.findall(path.read_text())]
     assert sorted(defined) == sorted({f"sys_{call.name}" for call in SPEC.calls if call.handler} | {"sys_pass"})
+
+
+def test_no_handler_refuses_a_reply_by_itself() -> None:
+    """Only the checker, the two exits that interpret shapes, predicates, and epoll, which translates (docs/spec.md)."""
+    refusing = {path.stem for path in ENCLAVE.glob("*.c") if "check_refuse(" in path.read_text()}
+    assert refusing == {"check", "pass", "marshal", "chains", "options", "ready", "epoll"}
