@@ -46,14 +46,26 @@ static size_t copy_readable(uint8_t *to, uint64_t from, size_t size)
 	return done;
 }
 
+/* Room for all copies, each rounded up; asked_size says how much is to be copied. */
+static size_t room_size(struct reply *reply)
+{
+	size_t size = 0;
+
+	for (uint32_t i = 0; i < reply->shape->arg_count; i++) {
+		reply->asked_size[i] = size_of(reply, i);
+		size += (reply->asked_size[i] + 15) & ~15UL;
+	}
+	return size;
+}
+
 static void ask(struct reply *reply, uint8_t *room)
 {
 	for (uint32_t i = 0; i < reply->shape->arg_count; i++) {
-		size_t size = size_of(reply, i);
+		size_t size = reply->asked_size[i];
 
+		reply->asked[i] = size ? room : NULL;
 		if (!size)
 			continue;
-		reply->asked[i] = room;
 		reply->asked_size[i] = copy_readable(room, reply->arg[i], size);
 		room += (size + 15) & ~15UL;
 	}
@@ -91,12 +103,14 @@ static void asked_put_back(const struct reply *reply)
 long believe(struct frame *frame, const struct call_shape *shape, way_out way)
 {
 	uint8_t here[HERE] __attribute__((aligned(16))), *room = here;
-	struct reply reply = { .nr = (uint32_t)frame->nr, .shape = shape, .arg = frame->arg };
-	size_t size = 0;
+	struct reply reply;		/* not cleared: of its arrays as much is used as there are arguments */
+	size_t size;
 	long result;
 
-	for (uint32_t i = 0; i < shape->arg_count; i++)
-		size += (size_of(&reply, i) + 15) & ~15UL;
+	reply.nr = (uint32_t)frame->nr;
+	reply.shape = shape;
+	reply.arg = frame->arg;
+	size = room_size(&reply);
 	if (size > sizeof here)
 		room = pages_map(size);
 	if (!room)

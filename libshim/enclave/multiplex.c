@@ -7,26 +7,23 @@
 #include "multiplex.h"
 
 /* The call's own row with what the command's says. A command goes by the ring only where both rows let it. */
-static struct call_shape shape_of(uint32_t nr, const struct sub_shape *row, uint32_t value_arg)
+static long pass_command(struct frame *frame, const struct sub_shape *row, uint32_t value_arg)
 {
-	struct call_shape shape = call_shapes[nr];
+	struct call_shape shape = call_shapes[(uint32_t)frame->nr];
 
 	shape.route = row->route;
 	shape.exit = row->exit == EXIT_ANY ? shape.exit : EXIT_GATE;
 	shape.result = row->result;
-	if (!value_arg)
-		return shape;
 	shape.result_arg = (uint8_t)value_arg;
 	shape.arg[value_arg] = row->arg;
 	shape.direct = !row->arg.check;
-	return shape;
+	return pass_shaped(frame, &shape);
 }
 
 long multiplex(struct frame *frame, const struct sub_table *table, uint64_t command, uint32_t value_arg)
 {
 	uint32_t nr = (uint32_t)frame->nr;
 	const struct sub_shape *row = sub_find(table, command);
-	struct call_shape shape;
 
 	if (!row)
 		return sys_pass(frame);
@@ -34,8 +31,9 @@ long multiplex(struct frame *frame, const struct sub_table *table, uint64_t comm
 		return deny(nr, row->deny_errno);
 	if (row->flags & CALL_RENEWS_HELPER)
 		return pass_renewing(frame);
-	shape = shape_of(nr, row, value_arg);
-	return pass_shaped(frame, &shape);
+	if (value_arg)
+		return pass_command(frame, row, value_arg);
+	return row->exit == EXIT_GATE ? pass_by_gate(frame) : sys_pass(frame);
 }
 
 long sys_setsockopt(struct frame *frame);
