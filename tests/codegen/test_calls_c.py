@@ -9,6 +9,7 @@ import pytest
 from scone_preload.codegen import calls_c
 from scone_preload.spec import load, load_from
 from scone_preload.spec.model import ResultKind
+from scone_preload.spec.predicates import PREDICATES
 from tests.codegen.build import ENCLAVE, STRICT, compile_c, write_generated
 from tests.spec.samples import BASE
 
@@ -28,7 +29,8 @@ def test_the_tables_need_nothing_but_handlers(tmp_path: Path) -> None:
     listing = subprocess.run(["nm", "-u", tmp_path / "calls.o"], capture_output=True, text=True, check=True).stdout
     undefined = set(re.findall(r"U (\w+)", listing))
     handled = {f"sys_{call.name}" for call in SPEC.calls if call.handler}
-    assert undefined == handled | {"sys_pass"}
+    believed = {f"believe_{call.predicate}" for call in SPEC.calls if call.predicate}
+    assert undefined == handled | believed | {"sys_pass"}
 
 
 PROBE = Path(__file__).parent / "probe.c"
@@ -37,7 +39,7 @@ PROBE = Path(__file__).parent / "probe.c"
 @pytest.fixture(name="probed")
 def run_probe(tmp_path: Path) -> list[str]:
     write_generated(tmp_path)
-    sources = [PROBE, tmp_path / "calls.gen.c", tmp_path / "stubs.c"]
+    sources = [PROBE, *(tmp_path / name for name in ("calls.gen.c", "stubs.c", "believers.c"))]
     compile_c("-std=gnu11", f"-I{tmp_path}", *sources, "-o", tmp_path / "probe")
     return subprocess.run([tmp_path / "probe"], capture_output=True, text=True, check=True).stdout.splitlines()
 
@@ -77,7 +79,29 @@ def test_only_replies_with_unchecked_memory_are_direct() -> None:
     assert not {"fstat", "accept4", "recvmsg", "epoll_wait", "pipe2", "getsockopt", "select"} & direct
 
 
+def test_the_predicates_that_a_row_may_name_are_those_of_the_header_each_defined_once() -> None:
+    declared = re.findall(r"^long believe_(\w+)\(const struct reply \*reply\);$", (ENCLAVE / "predicates.h").read_text(), re.M)
+    definition = re.compile(r"^long believe_(\w+)\(const struct reply \*reply\)\n\{", re.M)
+    defined = [name for path in sorted(ENCLAVE.glob("*.c")) for name in definition.findall(path.read_text())]
+    assert sorted(declared) == sorted(defined) == sorted(PREDICATES)
+
+
+def test_a_row_carries_its_predicate_and_what_comes_back() -> None:
+    text = calls_c.emit(SPEC)
+    row = next(line for line in text.splitlines() if '.name = "poll"' in line)
+    assert ".believe = believe_polled," in row
+    assert ".back_at = 6, .back_size = 2" in text[text.index(row) :].splitlines()[1]
+    row = next(line for line in text.splitlines() if '.name = "read"' in line)
+    assert ".believe" not in row
+
+
 def test_each_handler_of_a_row_is_defined_once_in_the_enclave_and_no_other_is() -> None:
     definition = re.compile(r"^long (sys_\w+)\(struct frame \*\w+\)\n\{", re.M)
     defined = [name for path in sorted(ENCLAVE.glob("*.c")) for name in definition.findall(path.read_text())]
     assert sorted(defined) == sorted({f"sys_{call.name}" for call in SPEC.calls if call.handler} | {"sys_pass"})
+
+
+def test_no_handler_refuses_a_reply_by_itself() -> None:
+    """Only the checker, the two exits that interpret shapes, predicates, and epoll, which translates (docs/spec.md)."""
+    refusing = {path.stem for path in ENCLAVE.glob("*.c") if "check_refuse(" in path.read_text()}
+    assert refusing == {"check", "pass", "marshal", "chains", "options", "ready", "epoll"}

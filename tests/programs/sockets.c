@@ -387,6 +387,33 @@ CASE(many_datagrams_pass_in_one_call)
 	GIVES(COUNT, recvmmsg(pair[1], in, COUNT, 0, &(struct timespec){ 1, 0 }));
 }
 
+CASE(cut_datagrams_among_many_tell_their_whole_sizes)
+{
+	struct mmsghdr *in = guarded(4 * sizeof(*in));
+	struct timespec *time = guarded_copy(&(struct timespec){ 9, 999999999 }, sizeof(*time));
+	struct iovec *parts = guarded(3 * sizeof(*parts));
+	char *back = guarded(6);
+	int pair[2];
+
+	memset(in, 0, 4 * sizeof(*in));
+	for (int i = 0; i < 3; i++) {
+		parts[i] = (struct iovec){ back + 2 * i, 2 };
+		in[i].msg_hdr = (struct msghdr){ .msg_iov = &parts[i], .msg_iovlen = 1 };
+	}
+	GIVES(0, socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+	GIVES(5, send(pair[0], "hello", 5, 0));
+	GIVES(1, send(pair[0], "x", 1, 0));
+	SYS(recvmmsg(pair[1], in, 4, MSG_TRUNC | MSG_PEEK | MSG_WAITFORONE, NULL));
+	GIVES(2, recvmmsg(pair[1], in, 4, MSG_TRUNC | MSG_WAITFORONE, time));
+	CHECK(in[0].msg_len == 5 && in[0].msg_hdr.msg_flags & MSG_TRUNC && in[1].msg_len == 1);
+	CHECK(memcmp(back, "hex", 3) == 0);
+	CHECK(time->tv_sec == 9 && time->tv_nsec < 999999999);
+	GIVES(3, send(pair[0], "cut", 3, 0));
+	GIVES(1, recvmmsg(pair[1], in, 1, 0, time));
+	CHECK(in[0].msg_len == 2 && in[0].msg_hdr.msg_flags & MSG_TRUNC);
+	FAILS(EAGAIN, recvmmsg(pair[1], in, 1u << 31, MSG_DONTWAIT, NULL));
+}
+
 CASE(options_are_set_and_read_with_their_sizes)
 {
 	int fd = (int)SYS(socket(AF_INET, SOCK_STREAM, 0));
