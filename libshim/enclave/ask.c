@@ -12,7 +12,7 @@
 #include "memory_file.h"
 #include "shield.h"
 
-enum { STRINGS_MAX = 57344, VECTORS_MAX = 1024, ABSOLUTE_PATH = 8, OUTPUT = 1 };
+enum { STRINGS_MAX = 57344, VECTORS_MAX = 1024 };
 
 /* What is being built: a packet of at most CTL_PACKET_MAX bytes. */
 struct question {
@@ -184,8 +184,7 @@ static long result_give(const struct question *question, const struct ctl_call_a
 	return answer->result < -4095 ? -EIO : answer->result;
 }
 
-/* The flags of open(2) in this call; 0 where it has none. */
-static uint32_t open_flags(const struct frame *frame)
+uint32_t open_flags(const struct frame *frame)
 {
 	uint64_t how = 0;
 
@@ -244,21 +243,21 @@ static long answer_take(struct frame *frame, const struct question *question, co
 	die("the runtime's answer to a call can't be read");
 }
 
-static long question_build(struct question *question, const struct frame *frame, const char *path)
+static long question_build(struct question *question, const struct frame *frame, const struct about *about)
 {
 	struct ctl_call *call = question->call;
 
 	call->nr = (uint32_t)frame->nr;
 	memcpy(call->args, frame->arg, sizeof call->args);
 	question->size = sizeof *call;
-	if (path)
-		TRY(bytes_add(question, ABSOLUTE_PATH, (uint64_t)path, string_size(path)));
+	if (about->kind)
+		TRY(bytes_add(question, about->kind, (uint64_t)about->bytes, about->size));
 	for (uint32_t i = 0; i < question->shape->arg_count; i++)
 		TRY(argument_add(question, i));
 	return 0;
 }
 
-long ask_runtime(struct frame *frame, const struct call_shape *shape, const char *path, uint32_t *scope)
+long ask_runtime(struct frame *frame, const struct call_shape *shape, const struct about *about, uint32_t *scope)
 {
 	uint8_t *packet = pages_map(2 * CTL_PACKET_MAX);
 	struct question question = { .call = (struct ctl_call *)packet, .arg = frame->arg, .shape = shape };
@@ -269,7 +268,7 @@ long ask_runtime(struct frame *frame, const struct call_shape *shape, const char
 	*scope = 0;
 	if (!packet)
 		return -ENOMEM;
-	result = question_build(&question, frame, path);
+	result = question_build(&question, frame, about);
 	if (result == 0) {
 		result = control_call(question.call, question.size, answer, CTL_PACKET_MAX, &from);
 		if (result < (long)sizeof *answer)

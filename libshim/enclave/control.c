@@ -187,7 +187,7 @@ void control_event(uint32_t kind, uint32_t nr, const char *text)
 		return;		/* without a runtime there is nobody to tell; what is refused stays refused */
 }
 
-long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, uint64_t *nonce)
+long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, struct ctl_exec_answer *given)
 {
 	static char answer[CTL_PATH_MAX * 2];
 	static struct mutex lock;
@@ -208,7 +208,7 @@ long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, ui
 	shim_size = copy_string(shim, answer + sizeof head, CTL_PATH_MAX);
 	if (shim_size < 0 || head.error < 0 || head.error > 4095)
 		die("the runtime host's answer to an exec can't be read");
-	*nonce = head.nonce;
+	*given = head;
 	if (head.error && (long)sizeof head + shim_size + 1 < size)
 		say(answer + sizeof head + shim_size + 1);
 	mutex_unlock(&lock);

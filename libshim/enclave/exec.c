@@ -96,15 +96,19 @@ static long image_start(struct frame *frame, struct image *image, const uint64_t
 	int dirfd = is_at ? (int)frame->arg[0] : AT_FDCWD;
 	long flags = is_at ? (long)frame->arg[4] : 0, argv = (long)frame->arg[is_at ? 2 : 1];
 	struct thread *thread = thread_self();
-	uint64_t nonce;
+	struct ctl_exec_answer given;
 	long result;
 
 	TRY(copy_string(image->path, (const char *)frame->arg[is_at ? 1 : 0], sizeof image->path));
-	TRY(control_exec(dirfd, (uint32_t)flags, image->path, image->shim, &nonce));
+	TRY(control_exec(dirfd, (uint32_t)flags, image->path, image->shim, &given));
 	if (!image->shim[0])
 		memcpy(image->shim, enclave.shim_path, string_size(enclave.shim_path) + 1);
-	TRY(environment_build(image, program, count, nonce));
-	if (gate4(__NR_faccessat2, AT_FDCWD, image->shim, SHIM_READABLE, AT_EACCESS) < 0) {
+	if (given.flags & CTL_EXEC_UNWRAPPED)
+		TRY(copy_guarded(image->environment, program, (size_t)(count + 1) * sizeof(char *)));
+	else
+		TRY(environment_build(image, program, count, given.nonce));
+	if (!(given.flags & CTL_EXEC_UNWRAPPED) &&
+	    gate4(__NR_faccessat2, AT_FDCWD, image->shim, SHIM_READABLE, AT_EACCESS) < 0) {
 		say("exec refused: the shim can't be read by this user or from this root directory, so the new program "
 		    "would run unprotected: make it readable there");
 		return -EACCES;

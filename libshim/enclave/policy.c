@@ -13,14 +13,15 @@
 #include "shield.h"
 #include "../wire/policy.h"
 
-enum { ANSWER_COUNT = 64, ANSWER_PATH = 250, PATH_SIZE = CTL_PATH_MAX };
+enum { ANSWER_COUNT = 64, ANSWER_SIZE = 250, PATH_SIZE = CTL_PATH_MAX, ADDRESS_SIZE = 128, MESSAGES_MAX = 1024,
+       MESSAGE_SIZE = 64 };	/* struct mmsghdr */
 
-/* A path that the runtime allowed. */
+/* A path or an address that the runtime allowed. */
 struct answer {
 	uint8_t  access;	/* of struct policy_call */
-	bool     is_below;	/* all that lies below it, too */
+	bool     is_below;	/* a directory: all that lies below it, too */
 	uint16_t size;		/* 0: no answer */
-	char     path[ANSWER_PATH];
+	char     bytes[ANSWER_SIZE];
 };
 
 static struct policy_call calls[POLICY_CALLS];
@@ -100,11 +101,14 @@ static long start_of(char *path, const struct frame *frame, const struct call_sh
 }
 
 /* The absolute path that argument i names; 0, or -errno: then the kernel has an error of its own for the call. */
-static long path_get(char *path, const struct frame *frame, const struct call_shape *shape, uint32_t i)
+static long path_get(struct about *about, const struct frame *frame, const struct call_shape *shape, uint32_t i)
 {
+	char *path = about->bytes;
 	long size = 0;
 	char first;
 
+	if (!frame->arg[i])
+		return -EFAULT;
 	TRY(copy_guarded(&first, (const char *)frame->arg[i], 1));
 	if (first != '/') {
 		size = start_of(path, frame, shape, i);
@@ -113,70 +117,151 @@ static long path_get(char *path, const struct frame *frame, const struct call_sh
 		path[size++] = '/';
 	}
 	TRY(copy_string(path + size, (const char *)frame->arg[i], (size_t)(PATH_SIZE - size)));
-	path_tidy(path);
+	about->size = path_tidy(path);
+	about->kind = CTL_ABOUT_PATH;
 	return 0;
 }
 
-static bool covers(const struct answer *answer, uint8_t access, const char *path, size_t size)
+/* ---- addresses ---- */
+
+static long address_take(struct about *about, uint64_t address, uint64_t size)
 {
-	if (!answer->size || (answer->access & access) != access || answer->size > size ||
-	    memcmp(answer->path, path, answer->size) != 0)
-		return false;
-	return answer->size == size || (answer->is_below && (path[answer->size] == '/' || answer->size == 1));
+	if (!address || !size)
+		return 0;
+	if (size > ADDRESS_SIZE)
+		return -EINVAL;
+	TRY(copy_guarded(about->bytes, (const void *)address, size));
+	about->size = size;
+	about->kind = CTL_ABOUT_ADDRESS;
+	return 0;
 }
 
-static bool is_answered(uint8_t access, const char *path)
+/* The address in the first of `count` message headers that names one. */
+static long messages_address(struct about *about, uint64_t messages, uint64_t count)
 {
-	size_t size = string_size(path);
+	for (uint64_t i = 0; i < count && i < MESSAGES_MAX && !about->kind; i++) {
+		uint64_t header[2];
+
+		TRY(copy_guarded(header, (const void *)(messages + i * MESSAGE_SIZE), sizeof header));
+		TRY(address_take(about, header[0], (uint32_t)header[1]));
+	}
+	return 0;
+}
+
+static long address_get(struct about *about, const struct frame *frame, const struct call_shape *shape)
+{
+	for (uint32_t i = 0; i < shape->arg_count; i++) {
+		const struct arg_shape *at = &shape->arg[i];
+
+		if (at->kind == ARG_IN_SOCKADDR)
+			return address_take(about, frame->arg[i], frame->arg[at->size_arg]);
+		if (at->kind == ARG_MSG_IN || at->kind == ARG_MSGS_IN)
+			return messages_address(about, frame->arg[i], at->kind == ARG_MSG_IN ? 1 : frame->arg[at->size_arg]);
+	}
+	return 0;
+}
+
+/* ---- answers ---- */
+
+static bool covers(const struct answer *answer, uint8_t access, const struct about *about)
+{
+	if (!answer->size || (answer->access & access) != access || answer->size > about->size ||
+	    memcmp(answer->bytes, about->bytes, answer->size) != 0)
+		return false;
+	return answer->size == about->size ||
+	       (answer->is_below && (about->bytes[answer->size] == '/' || answer->size == 1));
+}
+
+static bool is_answered(uint8_t access, const struct about *about)
+{
 	bool found = false;
 
 	mutex_lock(&answers_lock);
 	for (uint32_t i = 0; i < ANSWER_COUNT && !found; i++)
-		found = covers(&answers[i], access, path, size);
+		found = covers(&answers[i], access, about);
 	mutex_unlock(&answers_lock);
 	return found;
 }
 
-static void answer_keep(uint8_t access, const char *path, uint32_t scope)
+static void answer_keep(uint8_t access, const struct about *about, uint32_t scope)
 {
-	uint32_t size = scope & ~(uint32_t)CTL_SCOPE_BELOW;
+	uint32_t size = scope & ~CTL_SCOPE_BELOW;
 	struct answer *answer;
 
-	if (!size || size > ANSWER_PATH || size > string_size(path))
+	if (!size || size > ANSWER_SIZE || size > about->size)
 		return;
 	mutex_lock(&answers_lock);
 	answer = &answers[answers_next++ % ANSWER_COUNT];
 	*answer = (struct answer){ .access = access, .is_below = scope & CTL_SCOPE_BELOW, .size = (uint16_t)size };
-	memcpy(answer->path, path, size);
+	memcpy(answer->bytes, about->bytes, size);
 	mutex_unlock(&answers_lock);
 }
 
-/* One path is known by its answer; a call with two is asked about each time. */
-static long path_serve(struct frame *frame, const struct call_shape *shape, uint8_t access)
+/* ---- calls ---- */
+
+static uint8_t access_of(const struct frame *frame, const struct policy_call *call)
 {
-	uint32_t i = (uint32_t)__builtin_ctz(shape->path_args), scope;
-	bool is_single = shape->path_args == 1u << i;
-	char path[PATH_SIZE];
+	uint32_t flags;
+
+	if (call->access != POLICY_OPENS)
+		return call->access;
+	flags = open_flags(frame);
+	if (flags & O_PATH)
+		return POLICY_LOOKS;
+	return frame->nr == __NR_creat || flags & (O_ACCMODE | O_CREAT | O_TRUNC) ? POLICY_WRITES : POLICY_READS;
+}
+
+static bool is_single(const struct call_shape *shape)
+{
+	return !(shape->path_args & (shape->path_args - 1));
+}
+
+/* Asks unless an answer of before covers it. A call with two paths is asked about each time. */
+static long serve_about(struct frame *frame, const struct call_shape *shape, uint8_t access, const struct about *about)
+{
+	uint32_t scope;
 	long result;
 
-	if (!frame->arg[i] || path_get(path, frame, shape, i) < 0)
-		return -SHIELD_PLAIN;		/* the kernel's own error */
-	if (is_single && is_answered(access, path))
+	if (is_single(shape) && is_answered(access, about))
 		return -SHIELD_PLAIN;
-	result = ask_runtime(frame, shape, path, &scope);
-	if (result == -SHIELD_PLAIN && is_single)
-		answer_keep(access, path, scope);
+	result = ask_runtime(frame, shape, about, &scope);
+	if (result == -SHIELD_PLAIN && is_single(shape))
+		answer_keep(access, about, scope);
 	return result;
 }
 
-/* With a path where there is one: so a handler need not find out what a relative one means. */
+static long path_serve(struct frame *frame, const struct call_shape *shape, uint8_t access)
+{
+	struct about about;
+
+	about.kind = 0;
+	if (!shape->path_args || path_get(&about, frame, shape, (uint32_t)__builtin_ctz(shape->path_args)) < 0)
+		return -SHIELD_PLAIN;		/* the kernel's own error */
+	return serve_about(frame, shape, access, &about);
+}
+
+static long address_serve(struct frame *frame, const struct call_shape *shape, uint8_t access)
+{
+	struct about about;
+
+	about.kind = 0;
+	if (address_get(&about, frame, shape) < 0 || !about.kind)
+		return -SHIELD_PLAIN;		/* the kernel's own error, or the peer that it has been connected to */
+	return serve_about(frame, shape, access, &about);
+}
+
+/* With its path or address, where it has one: so a handler need not find out what a relative path means. */
 static long asked(struct frame *frame, const struct call_shape *shape)
 {
-	uint32_t i = shape->path_args ? (uint32_t)__builtin_ctz(shape->path_args) : 0, scope;
-	char path[PATH_SIZE];
-	bool has_path = shape->path_args && frame->arg[i] && path_get(path, frame, shape, i) == 0;
+	struct about about;
+	uint32_t scope;
 
-	return ask_runtime(frame, shape, has_path ? path : NULL, &scope);
+	about.kind = 0;
+	if (shape->path_args)
+		(void)!path_get(&about, frame, shape, (uint32_t)__builtin_ctz(shape->path_args));
+	else
+		(void)!address_get(&about, frame, shape);
+	return ask_runtime(frame, shape, &about, &scope);
 }
 
 long policy_serve(struct frame *frame, const struct call_shape *shape)
@@ -192,7 +277,9 @@ long policy_serve(struct frame *frame, const struct call_shape *shape)
 	case POLICY_RUNTIME:
 		return asked(frame, shape);
 	case POLICY_PATHS:
-		return shape->path_args ? path_serve(frame, shape, call->access) : -SHIELD_PLAIN;
+		return path_serve(frame, shape, access_of(frame, call));
+	case POLICY_ADDRESS:
+		return address_serve(frame, shape, call->access);
 	case POLICY_STOP:
 		break;
 	}

@@ -72,9 +72,11 @@ struct ctl_exec {
 
 struct ctl_exec_answer {
 	int32_t  error;		/* 0: go on (the kernel gives the natural error where there is one), else the errno */
-	uint32_t reserved;
+	uint32_t flags;		/* CTL_EXEC_UNWRAPPED */
 	uint64_t nonce;		/* for the HELLO of the new image */
 };
+
+enum { CTL_EXEC_UNWRAPPED = 1 };	/* the policy names the program: it runs without a shim */
 
 struct ctl_sites {
 	struct ctl_header header;
@@ -142,9 +144,12 @@ struct ctl_call {
 	uint32_t nr;
 	uint32_t flags;		/* enum ctl_call_flags */
 	uint64_t args[6];
-	uint32_t string_count;	/* struct ctl_trace_string: what the program's memory holds, kind 0 */
+	uint32_t string_count;	/* struct ctl_trace_string: what the program's memory holds, kind 0; argument CTL_ABOUT_PATH: the
+				 * absolute path that the call is about, CTL_ABOUT_ADDRESS: the socket address */
 	uint32_t reserved;
 };
+
+enum { CTL_ABOUT_PATH = 8, CTL_ABOUT_ADDRESS = 9 };
 
 enum ctl_call_flags {
 	CTL_CALL_CUT = 1,	/* not all of the program's bytes fit into the packet */

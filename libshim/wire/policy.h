@@ -23,11 +23,15 @@ enum policy_route {
 	POLICY_HOST    = 3,	/* as the spec says */
 	POLICY_STOP    = 4,	/* the enclave stops */
 	POLICY_PATHS   = 5,	/* the runtime is asked about its path, unless an answer of before covers it */
+	POLICY_ADDRESS = 6,	/* the same about the socket address that it names, if it does */
 };
+
+enum { POLICY_LOOKS = 1, POLICY_READS = 2, POLICY_WRITES = 4, POLICY_OPENS = 8, POLICY_CONNECTS = 16, POLICY_BINDS = 32 };
 
 struct policy_call {
 	uint8_t  route;		/* enum policy_route */
-	uint8_t  access;	/* POLICY_PATHS: bits of what it does with the path; answers hold for the same bits */
+	uint8_t  access;	/* POLICY_PATHS, POLICY_ADDRESS: bits of what it does with it; answers hold for the same bits.
+				 * POLICY_OPENS: by the flags of the open, POLICY_READS or POLICY_WRITES */
 	uint16_t error;		/* POLICY_DENY: errno */
 };
 _Static_assert(sizeof(struct policy_call) == 4, "wire layout");

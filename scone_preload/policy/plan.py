@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from scone_preload.policy.calls import compile_calls
+from scone_preload.policy.image import policy_image
 from scone_preload.policy.model import Policy
 from scone_preload.policy.render import render
 from scone_preload.policy.start import ArgumentRules, EnvironmentRules, Sources, StartPlan
@@ -17,7 +17,7 @@ def plan_for(policy: Policy, *, sources: Sources, preset: str = "") -> StartPlan
         preset=preset,
         identity=sha256(text).hexdigest(),
         text=text,
-        calls=compile_calls(policy.calls),
+        calls=policy_image(policy),
         environment=environment_rules(policy),
         arguments=argument_rules(policy),
         unbuilt=tuple(unbuilt(policy)),

@@ -23,7 +23,7 @@ class StartPlan:
     """One policy, ready to start with.
 
     `sources` are all texts that it was made of, the preset's too; `identity` is the SHA-256 of the policy, for the
-    measurement; `text` the whole policy, which `effective.parse` reads; `calls` the table for libshim; `unbuilt` what
+    measurement; `text` the whole policy, which `effective.parse` reads; `calls` the image for libshim; `unbuilt` what
     it asks for and this version can't do: then refuse to start; `unwrapped` the programs to name at start-up.
     """
 

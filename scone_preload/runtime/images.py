@@ -1,17 +1,17 @@
 """Which program images may have the policy: each HELLO is checked against what was expected of it.
 
 A nonce is given for each image: to the launcher for the first, by the answer to EXEC for the others. It is good once,
-for that process, so no HELLO can be said again or by another process. What the image mapped must be what was pinned when
-it was analysed: the same files, unchanged. An image that was not analysed before (it runs under the generic shim) is
-pinned at its EXEC.
+for that process, so no HELLO can be said again or by another process. What was pinned when the image was analysed must
+not have changed when it was mapped. Code that the analysis did not foresee (a library of LD_LIBRARY_PATH, a program that
+was never analysed) is let in, unless `strict`.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from scone_preload.build.warm import pin
-from scone_preload.errors import HostileHost
+from scone_preload.build.warm import pin, pinned
+from scone_preload.errors import HostileHost, SconeError
 from scone_preload.runtime import wire
 
 NONCE_BITS = 63
@@ -26,10 +26,12 @@ class Expected:
 
 
 class Images:
-    """The images that are expected; `policy` is what each of them is answered."""
+    """The images that are expected; `policy` is what each of them is answered, once `ready` has raised nothing."""
 
-    def __init__(self, policy: bytes) -> None:
+    def __init__(self, policy: bytes, *, strict: bool, ready: Callable[[], None]) -> None:
         self.policy = policy
+        self.strict = strict
+        self._ready = ready
         self._expected: dict[int, Expected] = {}
 
     def expect(self, pid: int, pins: Sequence[str], nonce: int = 0) -> int:
@@ -45,8 +47,9 @@ class Images:
         try:
             if expected is None or expected.pid != pid:
                 raise HostileHost("HELLO of an image that nobody started", f"process {pid}", "it gets no policy")
-            check_mapped(mapped_files(hello.maps), expected.pins, pid)
-        except HostileHost as error:
+            check_mapped(mapped_files(hello.maps), expected.pins, pid, strict=self.strict)
+            self._ready()
+        except SconeError as error:
             return wire.build_hello_answer(error=1, message=str(error).encode(errors="surrogateescape"))
         return wire.build_hello_answer(policy=self.policy)
 
@@ -67,17 +70,21 @@ def mapped_files(maps: bytes) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def check_mapped(mapped: Iterable[tuple[str, str]], pins: Iterable[str], pid: int) -> None:
-    """Raise HostileHost unless each mapped file is one of the pinned ones, and unchanged."""
-    known = {file_of(line): line.split(" ", 1)[0] for line in pins}
+def check_mapped(mapped: Iterable[tuple[str, str]], pins: Iterable[str], pid: int, *, strict: bool) -> None:
+    """Raise HostileHost if a mapped file is a pinned one that was changed or replaced; with `strict`, if it is no
+    pinned one at all."""
+    pinned_lines = [line for line in pins if not line.endswith("/")]
+    known = {file_of(line): line.split(" ", 1)[0] for line in pinned_lines}
+    paths = {os.path.realpath(pinned(line)) for line in pinned_lines}
     for span, path in mapped:
         try:
             now = pin_mapped(span, path, pid)
         except OSError as error:
             raise HostileHost("mapped code has no file", path, f"{error.strerror}; nothing runs") from None
-        if file_of(now) not in known:
-            raise HostileHost("code that was not analysed is mapped", path, "start again; if it stays, report it")
-        if known[file_of(now)] != now.split(" ", 1)[0]:
+        if file_of(now) not in known and path not in paths:
+            if strict:
+                raise HostileHost("code that was not analysed is mapped", path, "let [exec] name it, or drop it")
+        elif known.get(file_of(now)) != now.split(" ", 1)[0]:
             raise HostileHost("code was changed between its analysis and the start", path, "start again")
 
 

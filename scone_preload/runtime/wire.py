@@ -23,7 +23,8 @@ HELPER_LOST = 0x314E4353
 FIRST = 1
 AFTER_EXEC, WANTS_POLICY = 1, 2
 CALL_CUT = 1
-ABSOLUTE_PATH = 8  # the number of a string that is no argument's: the absolute path that a call is about
+EXEC_UNWRAPPED = 1
+ABOUT_PATH, ABOUT_ADDRESS = 8, 9  # strings that are no argument's: what a call is about
 EVENT_KINDS = {1: "denied", 2: "refused", 3: "trap", 4: "stopped", 5: "notice"}
 
 DOORS = ("symbol", "site", "trap", "other")
@@ -38,7 +39,7 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "ctl_hello": (("header", "24s"), ("shim_id", "Q"), ("nonce", "Q"), ("flags", "I"), ("maps_size", "I")),
     "ctl_hello_answer": (("error", "i"), ("policy_size", "I")),
     "ctl_exec": (("header", "24s"), ("dirfd", "i"), ("at_flags", "I")),
-    "ctl_exec_answer": (("error", "i"), ("reserved", "I"), ("nonce", "Q")),
+    "ctl_exec_answer": (("error", "i"), ("flags", "I"), ("nonce", "Q")),
     "ctl_sites": (("header", "24s"), ("offset", "Q"), ("length", "Q")),
     "ctl_sites_answer": (("count", "I"), ("reserved", "I")),
     "ctl_text_answer": (("size", "I"),),
@@ -179,7 +180,7 @@ class Helper:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that the policy wants decided, or served; `strings` by argument, ABSOLUTE_PATH among them."""
+    """A call that the policy wants decided, or served; `strings` by argument, ABOUT_* among them."""
 
     header: Header
     nr: int
@@ -288,7 +289,7 @@ def _parse_call(header: Header, packet: bytes) -> Call:
     _, nr, flags, *args, count, reserved = _unpack(_CALL, packet)
     if nr >= CALL_COUNT or flags & ~CALL_CUT or reserved:
         raise _bad("CALL fields")
-    strings = {string.arg: string.data for string in _trace_strings(packet, _CALL.size, count, ABSOLUTE_PATH)}
+    strings = {string.arg: string.data for string in _trace_strings(packet, _CALL.size, count, ABOUT_ADDRESS)}
     return Call(header=header, nr=nr, args=tuple(args), strings=strings, is_cut=bool(flags & CALL_CUT))
 
 
@@ -324,9 +325,11 @@ def build_hello_answer(*, policy: bytes = b"", error: int = 0, message: bytes = 
     return _HELLO_ANSWER.pack(error, len(policy)) + policy + message[: PATH_MAX - 1] + b"\0"
 
 
-def build_exec_answer(*, error: int, shim: bytes = b"", message: bytes = b"", nonce: int = 0) -> bytes:
-    """Return the answer to EXEC: `error` 0 lets it go on under `shim`, with `nonce` for its HELLO."""
-    return _EXEC_ANSWER.pack(error, 0, nonce) + shim[: PATH_MAX - 1] + b"\0" + message[: PATH_MAX - 1] + b"\0"
+def build_exec_answer(
+    *, error: int, shim: bytes = b"", message: bytes = b"", nonce: int = 0, unwrapped: bool = False
+) -> bytes:
+    """Return the answer to EXEC: `error` 0 lets it go on under `shim`, with `nonce` for its HELLO, or unwrapped."""
+    return _EXEC_ANSWER.pack(error, EXEC_UNWRAPPED if unwrapped else 0, nonce) + shim[: PATH_MAX - 1] + b"\0" + message[: PATH_MAX - 1] + b"\0"
 
 
 def build_sites_answer(sites: bytes) -> bytes:

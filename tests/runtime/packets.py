@@ -67,6 +67,6 @@ SAMPLES = {
     "stats": stats(first=True, denied=3, calls={0: 5}),
     "trace": trace(NR_OPENAT, (0xFFFFFF9C, 0x7000, 0), 3, ((1, 0, b"/etc/passwd"), (1, 1, b""))),
     "helper": helper(4002),
-    "call": call(NR_OPENAT, (0xFFFFFF9C, 0x7000, 0), {1: b"a", wire.ABSOLUTE_PATH: b"/tmp/a"}),
+    "call": call(NR_OPENAT, (0xFFFFFF9C, 0x7000, 0), {1: b"a", wire.ABOUT_PATH: b"/tmp/a"}),
     "event": event(1, NR_IO_URING_SETUP, b"no rings"),
 }
