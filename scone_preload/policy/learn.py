@@ -179,7 +179,7 @@ def _ordered(facts: Facts, key: str) -> Whys:
 def _grouped(facts: Facts, key: str) -> Whys:
     """Return one list of [files], without what a stronger one allows already."""
     own = group(facts.lists.get(key, {}))
-    stronger = {"files.write": (), "files.execute": ("files.write",), "files.read": ("files.write", "files.execute")}
+    stronger = {"files.write": (), "files.execute": (), "files.read": ("files.write", "files.execute")}
     above = [pattern for other in stronger[key] for pattern in _grouped(facts, other)]
     return {pattern: why for pattern, why in own.items() if not any(covers(one, pattern) for one in above)}
 

@@ -58,7 +58,8 @@ def test_the_error_is_the_users_and_shows_every_line() -> None:
          "5: /a twice in [[volume]]: it stands in scone.toml:2 already: leave one"),
         (b"version = 1\n[[network.listen]]\nport=80\nshield='tls'\n[[network.listen]]\nport=80\nshield='pass'\n",
          "5: tcp *:80 twice in [[network.listen]]: it stands in scone.toml:2 already: leave one"),
-        (b"version = 1\nvolume = 1\n", "2: volume is not written as a table: it is any number of tables: write [[volume]]"),
+        (b"version = 1\nvolume = 1\n", "2: volume is not written as a table: it is any number of tables: write"
+         " [[volume]]"),
     ],
 )  # fmt: skip
 def test_what_is_no_policy_is_refused(text: bytes, problem: str) -> None:
