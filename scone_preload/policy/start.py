@@ -5,12 +5,17 @@ the launcher keeps its `dump` in the user's cache, and a warm start takes it fro
 runtime host, which the program doesn't wait for, reads the whole policy from `text` when it is first asked.
 """
 
+from __future__ import annotations
+
 import marshal
 import os
 from binascii import crc32
-from collections.abc import Mapping
 
 from scone_preload.policy.match import first_match
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PLAN_VERSION = 1
 HEAD_SIZE = 12

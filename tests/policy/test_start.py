@@ -22,7 +22,19 @@ from scone_preload.policy.start import (
 )
 from tests.policy.samples import NAMES, POLICIES
 
-HEAVY = {"dataclasses", "re", "tomllib", "enum", "inspect", "ast", "pathlib", "ipaddress", "typing", "hashlib"}
+HEAVY = {
+    "dataclasses",
+    "re",
+    "tomllib",
+    "enum",
+    "inspect",
+    "ast",
+    "pathlib",
+    "ipaddress",
+    "typing",
+    "collections",
+    "hashlib",
+}
 
 
 def plan(text: str) -> StartPlan:
