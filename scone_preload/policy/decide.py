@@ -165,8 +165,9 @@ def _allowed_call(asked: Asked, name: str, route: str) -> Decision:
         return asked.yes("calls.route", routed, action=route)
     if name in calls.allow:
         return asked.yes("calls.allow", name, action=route)
-    rule = "calls that are always allowed" if calls.allow and name in ALWAYS else "calls.allow, which is empty"
-    return asked.yes("calls.allow", rule=rule, action=route)
+    if calls.allow and name in ALWAYS:
+        return asked.yes("calls", rule="calls that are always allowed", action=route)
+    return asked.yes("calls.allow", rule="calls.allow, which is empty", action=route)
 
 
 def _unlisted_call(policy: Policy) -> str:

@@ -182,6 +182,7 @@ class _Scanner:
                 self.skip(SPACE)
         elif not self.skip(STRING):
             self.skip(SCALAR)
+        self.used.add(self.line())
 
     def elements(self, path: Path) -> None:
         index = 0

@@ -4,7 +4,6 @@ They are answered by the same functions that decide when the program runs.
 """
 
 from collections.abc import Callable
-from ipaddress import ip_address
 
 from scone_preload.errors import UserError
 from scone_preload.policy.decide import decide_arguments, decide_call, decide_exec, decide_file, decide_variable
@@ -12,7 +11,7 @@ from scone_preload.policy.decision import Decision
 from scone_preload.policy.kinds import UNIX
 from scone_preload.policy.model import Policy
 from scone_preload.policy.problem import did_you_mean
-from scone_preload.policy.sockets import Socket, decide_bind, decide_connect
+from scone_preload.policy.sockets import Socket, decide_bind, decide_connect, numeric
 
 FORMS = "ask `read PATH`, `write PATH`, `exec PATH`, `connect HOST:PORT`, `listen PORT`, `call NAME` or `variable NAME`"
 
@@ -45,10 +44,10 @@ def _path(text: str) -> str:
 
 def socket_from(text: str, *, listens: bool = False) -> Socket:
     """Return the socket of `[tcp |udp ]HOST:PORT` or `unix:/path`, for listening also `[ADDRESS:]PORT`; UserError."""
+    if text.startswith(UNIX):
+        return Socket(address=text)
     word, _, rest = text.rpartition(" ")
     protocol = word.strip() or "tcp"
-    if rest.startswith(UNIX):
-        return Socket(address=rest)
     host, _, port = rest.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     known = port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65536
@@ -56,10 +55,10 @@ def socket_from(text: str, *, listens: bool = False) -> Socket:
         raise UserError("no address with a port", text, "write 127.0.0.1:80, [::1]:80, udp 1.1.1.1:53 or unix:/path")
     if host in ("", "*"):
         return Socket(protocol=protocol, address="0.0.0.0", port=int(port))
-    try:
-        return Socket(protocol=protocol, address=str(ip_address(host)), port=int(port))
-    except ValueError:
+    address = numeric(host)
+    if address is None:
         return Socket(protocol=protocol, name=host, port=int(port))
+    return Socket(protocol=protocol, address=str(address), port=int(port))
 
 
 VERBS: dict[str, Callable[[Policy, str], Decision]] = {

@@ -63,6 +63,13 @@ def plain(text: str) -> str:
     return text
 
 
+def anything(text: str) -> str:
+    """Any text that the kernel can hand to a program."""
+    if "\0" in text:
+        raise Bad("NUL in a text", "leave it out")
+    return text
+
+
 def _normal(text: str, what: str) -> str:
     plain(text)
     if not text.startswith("/"):

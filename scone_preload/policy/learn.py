@@ -157,13 +157,17 @@ def _learned(base: Policy, facts: Facts, reasons: dict[Place, Why], *, fresh: bo
     listen, connect = (tuple(rule for table, rule, _ in sockets if table == one) for one in NETWORK)
     policy = replace(base, network=replace(base.network, listen=listen, connect=connect))
     policy = _with_lists(policy, {key: tuple(whys) for key, whys in lists.items()}, fresh=fresh)
-    unseen = {
-        path: why for path, why in facts.lists.pop(LOOKS, {}).items() if not decide_file(policy, path, "look").allowed
-    }
+    looks = facts.lists.pop(LOOKS, {})
+    unseen = {path: why for path, why in looks.items() if not decide_file(policy, _inside(path), "look").allowed}
     if unseen:
         facts.lists["files.read"] = absorb({**unseen, **facts.lists.get("files.read", {})})
         return _learned(base, facts, reasons, fresh=fresh)
     return Learned(policy, {**reasons, **{place: why for place, why in found.items() if str(why)}})
+
+
+def _inside(pattern: str) -> str:
+    """Return a path that a pattern matches, and that no pattern does which stands for less."""
+    return pattern + "?" if pattern.endswith("/") else pattern
 
 
 def _ordered(facts: Facts, key: str) -> Whys:
@@ -179,7 +183,7 @@ def _ordered(facts: Facts, key: str) -> Whys:
 def _grouped(facts: Facts, key: str) -> Whys:
     """Return one list of [files], without what a stronger one allows already."""
     own = group(facts.lists.get(key, {}))
-    stronger = {"files.write": (), "files.execute": ("files.write",), "files.read": ("files.write", "files.execute")}
+    stronger = {"files.write": (), "files.execute": (), "files.read": ("files.write", "files.execute")}
     above = [pattern for other in stronger[key] for pattern in _grouped(facts, other)]
     return {pattern: why for pattern, why in own.items() if not any(covers(one, pattern) for one in above)}
 

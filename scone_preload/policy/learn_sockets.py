@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from scone_preload.policy.effective import parse
 from scone_preload.policy.explain import socket_from
@@ -87,6 +88,7 @@ def _is_plain(facts: SocketFacts, key: Key) -> bool:
     return not key[2].startswith(UNIX) and (rule is None or rule.shield == "pass")
 
 
+@cache
 def _rule(key: Key) -> NetworkRule:
     table, protocol, address, (low, high) = key
     ports = "" if address.startswith(UNIX) else f'port = "{low}-{high}"\n'

@@ -11,7 +11,7 @@ from scone_preload.policy.decision import Asked, Decision
 from scone_preload.policy.flags import quote
 from scone_preload.policy.kinds import UNIX
 from scone_preload.policy.match import path_matches, wildcard
-from scone_preload.policy.model import NetworkRule, Policy, label_of
+from scone_preload.policy.model import NetworkRule, Policy
 
 NAME_RANK, EXACT_RANK = 2000, 1000
 
@@ -81,13 +81,14 @@ def _address_rank(pattern: str, socket: Socket) -> int | None:
         network = ip_network(pattern)
     except ValueError:
         return NAME_RANK - pattern.startswith("*") if wildcard(pattern, socket.name.lower().rstrip(".")) else None
-    address = _numeric(socket.address)
+    address = numeric(socket.address)
     if address is None or address not in network:
         return None
     return 1 + network.prefixlen + (128 - network.max_prefixlen)
 
 
-def _numeric(text: str) -> IPv4Address | IPv6Address | None:
+def numeric(text: str) -> IPv4Address | IPv6Address | None:
+    """Return an address; one of IPv4 that is written as one of IPv6 as what it is; None for a name."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -110,13 +111,8 @@ def _line(table: str, socket: Socket) -> str:
     """Return the rule that allows just this socket."""
     if socket.address.startswith(UNIX):
         return f'[[{table}]]\naddress = {quote(socket.address.replace("*", "?"))}\nshield = "pass"'
-    numeric = _numeric(socket.address)
-    anywhere = table == "network.listen" and numeric is not None and numeric.is_unspecified
-    address = "" if anywhere else f"address = {quote(socket.name or str(numeric))}\n"
+    address = numeric(socket.address)
+    anywhere = table == "network.listen" and address is not None and address.is_unspecified
+    host = "" if anywhere else f"address = {quote(socket.name or str(address))}\n"
     protocol = 'protocol = "udp"\n' if socket.protocol == "udp" else ""
-    return f'[[{table}]]\n{protocol}{address}port = {socket.port}\nshield = "pass"'
-
-
-def label(socket: Socket) -> str:
-    """Return the label that a rule for just this socket has."""
-    return label_of(socket.protocol, socket.name or socket.address, (socket.port, socket.port))
+    return f'[[{table}]]\n{protocol}{host}port = {socket.port}\nshield = "pass"'

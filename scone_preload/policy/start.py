@@ -5,13 +5,20 @@ the launcher keeps its `dump` in the user's cache, and a warm start takes it fro
 runtime host, which the program doesn't wait for, reads the whole policy from `text` when it is first asked.
 """
 
+from __future__ import annotations
+
 import marshal
 import os
-from collections.abc import Mapping
+from binascii import crc32
 
 from scone_preload.policy.match import first_match
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 PLAN_VERSION = 1
+HEAD_SIZE = 12
 Texts = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]
 Sources = tuple[tuple[str, bytes], ...]
@@ -60,19 +67,24 @@ def is_current(plan: StartPlan, sources: Sources) -> bool:
 
 
 def dump_plan(plan: StartPlan) -> bytes:
-    """Return the plan as bytes, for a cache that only this user can write."""
-    return marshal.dumps((PLAN_VERSION, *(getattr(plan, name) for name in StartPlan.__slots__)))
+    """Return the plan as bytes, for a cache that only this user can write: whoever writes it decides what holds."""
+    body = marshal.dumps(tuple(getattr(plan, name) for name in StartPlan.__slots__))
+    return _head(body) + body
 
 
 def load_plan(raw: bytes) -> StartPlan | None:
     """Return the plan that `dump_plan` made these bytes of; None if it was another version, or they are damaged."""
     try:
-        version, *values = marshal.loads(raw)
-        if version != PLAN_VERSION:
+        body = raw[HEAD_SIZE:]
+        if raw[:HEAD_SIZE] != _head(body):  # marshal must not see damaged bytes: they can ask for any amount of memory
             return None
-        return StartPlan(**dict(zip(StartPlan.__slots__, values, strict=True)))
+        return StartPlan(**dict(zip(StartPlan.__slots__, marshal.loads(body), strict=True)))
     except (ValueError, EOFError, TypeError):
         return None
+
+
+def _head(body: bytes) -> bytes:
+    return b"SCPL" + PLAN_VERSION.to_bytes(4, "little") + crc32(body).to_bytes(4, "little")
 
 
 def variable_rule(rules: EnvironmentRules, name: str) -> tuple[str, str]:

@@ -99,7 +99,8 @@ ARGUMENTS = st.one_of(
     table("arguments", word("unlisted", "pass", "refuse"), texts("allow", TEXT)),
 )
 TABLES = several(
-    table("files", word("unlisted", "pass", "system", "refuse"), *(texts(one, PATHS) for one in ("read", "write", "execute"))),
+    table("files", word("unlisted", "pass", "system", "refuse"),
+          *(texts(one, PATHS) for one in ("read", "write", "execute"))),
     table("console", *(word(one, "pass", "protect") for one in ("stdin", "stdout", "stderr"))),
     table("ipc", word("pipes", "pass", "protect"), word("socketpairs", "pass", "protect")),
     table("environment", word("unlisted", "pass", "drop"), pairs("set", NAMES, TEXT), texts("pass", VARIABLES)),

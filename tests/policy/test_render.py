@@ -1,6 +1,6 @@
 """What --print-policy shows is a policy, and the same one."""
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from scone_preload.policy.document import Source
 from scone_preload.policy.effective import effective, parse
@@ -8,6 +8,7 @@ from scone_preload.policy.render import render, render_with_comments, render_wit
 from tests.policy.samples import POLICIES
 
 
+@settings(deadline=None, max_examples=40)
 @given(POLICIES)
 def test_reading_what_was_printed_gives_the_same_policy(text: str) -> None:
     policy = parse(text.encode())
@@ -16,6 +17,7 @@ def test_reading_what_was_printed_gives_the_same_policy(text: str) -> None:
     assert parse(render_with_comments(policy, {}).encode()) == policy
 
 
+@settings(deadline=None, max_examples=40)
 @given(POLICIES)
 def test_printing_again_changes_nothing(text: str) -> None:
     printed = render(parse(text.encode()))

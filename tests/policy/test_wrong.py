@@ -1,14 +1,19 @@
 """Each wrong line of a policy says so itself: `# error: message`; all are reported together, each with its line."""
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scone_preload.errors import PolicyInvalid, UserError
 from scone_preload.policy.check import RULES
 from scone_preload.policy.document import Source
 from scone_preload.policy.effective import effective, merge_layers, parse
+from scone_preload.policy.keys import KEYS, TABLES
 from scone_preload.policy.read import read_layer
+from scone_preload.policy.render import render
 
 ERRORS = Path(__file__).parent / "errors"
 MARK = "# error: "
@@ -58,7 +63,8 @@ def test_the_error_is_the_users_and_shows_every_line() -> None:
          "5: /a twice in [[volume]]: it stands in scone.toml:2 already: leave one"),
         (b"version = 1\n[[network.listen]]\nport=80\nshield='tls'\n[[network.listen]]\nport=80\nshield='pass'\n",
          "5: tcp *:80 twice in [[network.listen]]: it stands in scone.toml:2 already: leave one"),
-        (b"version = 1\nvolume = 1\n", "2: volume is not written as a table: it is any number of tables: write [[volume]]"),
+        (b"version = 1\nvolume = 1\n", "2: volume is not written as a table: it is any number of tables: write"
+         " [[volume]]"),
     ],
 )  # fmt: skip
 def test_what_is_no_policy_is_refused(text: bytes, problem: str) -> None:
@@ -78,3 +84,37 @@ def test_problems_of_flags_and_file_come_together() -> None:
         '--tls 0x50: "0x50" is no port: write port = 6379, "8000-8100" or "any"',
         "p.toml:1: version 3 is out of range: use a newer scone-wrap",
     )
+
+
+SCALARS = st.one_of(
+    st.sampled_from(['"x"', '"/a"', '"tls"', '"encrypt"', '"any"', '"unix:/a"', '"*"', '""', '"\\u0000"', '"::/0"']),
+    st.sampled_from(
+        ["1", "-1", "0x10", "1e9", "inf", "true", "1979-05-27", "99999999999999999999", '"EPERM"', '"read"']
+    ),
+)
+LITERALS = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+        st.dictionaries(st.sampled_from(["read", "A", "path", "port", "shield", "mode"]), inner, max_size=3).map(
+            lambda pairs: f"{{{', '.join(f'{name} = {value}' for name, value in pairs.items())}}}"
+        ),
+    ),
+    max_leaves=5,
+)
+HEADERS = st.sampled_from([table.header for table in TABLES if table.name] + ["[volume]", "[[files]]", "[calls.deny]"])
+LINES = st.one_of(HEADERS, st.tuples(st.sampled_from([key.name for key in KEYS]), LITERALS).map(" = ".join))
+
+
+@settings(deadline=None)
+@given(st.lists(LINES, max_size=8))
+def test_any_file_is_a_policy_or_wrong_with_its_lines(lines: list[str]) -> None:
+    text = "\n".join(["version = 1", *lines])
+    try:
+        policy = parse(text.encode())
+    except PolicyInvalid as error:
+        problems = error.problems
+    else:
+        problems = ()
+        assert parse(render(policy).encode()) == policy
+    assert all(re.match(r"scone\.toml(:\d+)?: .+: .+", problem, re.S) for problem in problems)
