@@ -1,5 +1,7 @@
 """What the command line of scone-wrap asks for, and how it is told to the shim.
 
+`flags` are those that a policy could say, as they were given: policy/flags.py turns each into TOML.
+
 Imported on every start, so it imports nothing: a dataclass alone would cost 6 ms of each start.
 """
 
@@ -7,13 +9,27 @@ SHIM_VARIABLE_VERSION = 2
 FLAG_TRACE, FLAG_TRACE_FAILING, FLAG_STATS, FLAG_NO_IO_URING, FLAG_FIRST, FLAG_POLICY = (1 << bit for bit in range(6))
 
 MODES = {"sync": 0, "async": 1}
+PRESETS = ("apache", "memcached", "nginx", "postgresql", "python", "redis", "sqlite")
 EXIT_COST_MAX = 1_000_000_000
 
 
 class Options:
     """One start of a program. A `report` is None (not wanted), "" (standard error) or a file's path."""
 
-    __slots__ = ("arguments", "binary", "exit_cost", "io_uring", "quiet", "stats", "syscalls", "trace", "trace_failing")
+    __slots__ = (
+        "arguments",
+        "binary",
+        "exit_cost",
+        "flags",
+        "io_uring",
+        "learn",
+        "policy",
+        "quiet",
+        "stats",
+        "syscalls",
+        "trace",
+        "trace_failing",
+    )
 
     def __init__(
         self,
@@ -27,6 +43,9 @@ class Options:
         trace_failing: bool = False,
         io_uring: bool = True,
         quiet: bool = False,
+        policy: str = "",
+        flags: tuple[tuple[str, str | None], ...] = (),
+        learn: str = "",
     ) -> None:
         self.binary = binary
         self.arguments = arguments
@@ -37,8 +56,11 @@ class Options:
         self.trace_failing = trace_failing
         self.io_uring = io_uring
         self.quiet = quiet
+        self.policy = policy
+        self.flags = flags
+        self.learn = learn
 
-    def shim_variable(self, control_fd: int, nonce: int) -> str:
+    def shim_variable(self, control_fd: int, nonce: int, *, has_policy: bool = False) -> str:
         """Return the value of SCONE_SHIM for the first process (docs/internals.md, section 1)."""
         flags = FLAG_FIRST
         if self.trace is not None:
@@ -47,8 +69,10 @@ class Options:
             flags |= FLAG_TRACE_FAILING
         # The statistics' answer also tells the first process that its trace is written, so that both come before
         # the shell's next prompt.
-        if self.stats is not None or self.trace is not None:
+        if self.stats is not None or self.trace is not None or self.learn:
             flags |= FLAG_STATS
+        if has_policy:
+            flags |= FLAG_POLICY
         if not self.io_uring:
             flags |= FLAG_NO_IO_URING
         return f"{SHIM_VARIABLE_VERSION},{control_fd},{MODES[self.syscalls]},{self.exit_cost},{flags},{nonce}"

@@ -209,7 +209,7 @@ long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, st
 	if (shim_size < 0 || head.error < 0 || head.error > 4095)
 		die("the runtime host's answer to an exec can't be read");
 	*given = head;
-	if (head.error && (long)sizeof head + shim_size + 1 < size)
+	if (head.error && (long)sizeof head + shim_size + 1 < size && answer[(long)sizeof head + shim_size + 1])
 		say(answer + sizeof head + shim_size + 1);
 	mutex_unlock(&lock);
 	return -head.error;

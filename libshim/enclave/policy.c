@@ -110,6 +110,8 @@ static long path_get(struct about *about, const struct frame *frame, const struc
 	if (!frame->arg[i])
 		return -EFAULT;
 	TRY(copy_guarded(&first, (const char *)frame->arg[i], 1));
+	if (!first)
+		return -ENOENT;		/* the descriptor itself (AT_EMPTY_PATH), or the kernel's own error */
 	if (first != '/') {
 		size = start_of(path, frame, shape, i);
 		if (size < 0 || size > PATH_SIZE - 2)

@@ -4,7 +4,7 @@ argparse would cost 6 ms of every start, more than everything else scone-wrap do
 """
 
 from scone_preload.errors import UserError
-from scone_preload.options import EXIT_COST_MAX, MODES, Options
+from scone_preload.options import EXIT_COST_MAX, MODES, PRESETS, Options
 
 # name, value ("" none, "X" required, "[=X]" optional), words that complete it, help
 OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
@@ -24,6 +24,21 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ),
     ("--trace", "[=FILE]", (), "print every syscall, like strace, on standard error or in FILE"),
     ("--trace-failing", "", (), "print only the syscalls that fail; implies --trace"),
+    ("--policy", "FILE", (), "what is shielded, and what is allowed at all: scone.toml (docs/policy.md)"),
+    ("--preset", "NAME", PRESETS, "begin with the policy that comes for this program"),
+    ("--strict", "", (), "allow only what the policy lists"),
+    ("--secret", "PATH=FROM", (), "serve a secret as a file: from keystore:NAME, env:NAME or file:PATH"),
+    ("--env", "NAME[=VALUE]", (), "pass a variable of the environment, or set one"),
+    ("--deny", "CALL[=ERRNO]", (), "refuse a syscall"),
+    ("--route", "CALL=ROUTE", (), "serve a syscall by this route: runtime (your Python, see --handlers) or host"),
+    ("--route-all", "ROUTE", ("runtime", "host"), "the same for all syscalls; runtime is slow"),
+    ("--handlers", "FILE", (), "your own Python behind syscalls with the route runtime (see examples/handlers)"),
+    ("--data", "DIR", (), "an encrypted volume (not in this version yet: refused)"),
+    ("--volume", "PATH:MODE", (), "a volume of this mode (only passthrough in this version)"),
+    ("--tls", "PORT", (), "TLS for a listening port (not in this version yet: refused)"),
+    ("--print-policy", "", (), "print the policy that these options make, with where each line comes from"),
+    ("--explain", "QUESTION", (), 'say what the policy answers: "read /etc/passwd", "connect example.org:443"'),
+    ("--learn", "FILE", (), "watch the program and write the least policy that allows what it does; merges into FILE"),
     ("--no-io-uring", "", (), "let the helper's threads make plain calls only"),
     ("--quiet", "", (), "don't say at the start, where standard error is a terminal, which mode runs"),
     ("--show-shim", "", (), "print the C shim that is generated for BINARY, and start nothing"),
@@ -31,6 +46,11 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("--version", "", (), "print the version"),
     ("--help", "", (), "print this help"),
 )
+# What a policy could say as well: kept in order, and each as often as it is given.
+POLICY_FLAGS = (
+    "--preset", "--strict", "--secret", "--env", "--deny", "--route", "--route-all", "--handlers", "--data", "--volume",
+    "--tls",
+)  # fmt: skip
 SHORT = {"-h": "--help", "-V": "--version", "-q": "--quiet"}
 
 _VALUES = {name: value for name, value, _, _ in OPTIONS}
@@ -38,9 +58,16 @@ _WORDS = {name: words for name, _, words, _ in OPTIONS if words}
 _SEE_HELP = "see scone-wrap --help"
 
 
-def split(argv: list[str]) -> tuple[dict[str, str | None], list[str]]:
-    """Return the options given (None: without a value) and BINARY with its arguments; raise UserError."""
-    given: dict[str, str | None] = {}
+class Given(dict[str, str | None]):
+    """The options given, the last of each name (None: without a value); `flags` has all that a policy could say."""
+
+    def __init__(self) -> None:
+        self.flags: list[tuple[str, str | None]] = []
+
+
+def split(argv: list[str]) -> tuple[Given, list[str]]:
+    """Return the options given and BINARY with its arguments; raise UserError."""
+    given = Given()
     rest = list(argv)
     while rest and rest[0].startswith("-") and rest[0] != "-":
         word = rest.pop(0)
@@ -49,6 +76,8 @@ def split(argv: list[str]) -> tuple[dict[str, str | None], list[str]]:
         name, equals, value = word.partition("=")
         name = SHORT.get(name, name)
         given[name] = _value_of(name, value if equals else None, rest)
+        if name in POLICY_FLAGS:
+            given.flags.append((name, given[name]))
     return given, rest
 
 
@@ -70,13 +99,13 @@ def _value_of(name: str, value: str | None, rest: list[str]) -> str | None:
     return value
 
 
-def parse(given: dict[str, str | None], rest: list[str]) -> Options:
+def parse(given: Given, rest: list[str], *, needs_binary: bool = True) -> Options:
     """Return what a start of BINARY asks for; raise UserError."""
-    if not rest:
+    if not rest and needs_binary:
         raise UserError("no program given", "BINARY", f"write scone-wrap [options] BINARY [ARGS...]; {_SEE_HELP}")
     failing = "--trace-failing" in given
     return Options(
-        binary=rest[0],
+        binary=rest[0] if rest else "",
         arguments=tuple(rest[1:]),
         syscalls=given.get("--syscalls") or "async",
         exit_cost=_cycles(given.get("--exit-cost") or "0"),
@@ -85,6 +114,9 @@ def parse(given: dict[str, str | None], rest: list[str]) -> Options:
         trace_failing=failing,
         quiet="--quiet" in given,
         io_uring="--no-io-uring" not in given,
+        policy=given.get("--policy") or "",
+        flags=tuple(given.flags),
+        learn=given.get("--learn") or "",
     )
 
 

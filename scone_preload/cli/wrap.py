@@ -8,7 +8,7 @@ import os
 import sys
 from _signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]
 
-from scone_preload.cli.arguments import parse, split
+from scone_preload.cli.arguments import Given, parse, split
 from scone_preload.errors import InternalError, SconeError
 
 
@@ -34,7 +34,7 @@ def _run(argv: list[str]) -> int:
     return (chosen or [_launch])[0](given, rest)
 
 
-def _launch(given: dict[str, str | None], rest: list[str]) -> int:
+def _launch(given: Given, rest: list[str]) -> int:
     from scone_preload.runtime.launch import launch  # lazy: --help needs none of it
 
     options = parse(given, rest)
@@ -45,26 +45,26 @@ def _launch(given: dict[str, str | None], rest: list[str]) -> int:
     launch(options)
 
 
-def _help(given: dict[str, str | None], rest: list[str]) -> int:
+def _help(given: Given, rest: list[str]) -> int:
     from scone_preload.cli.help import help_text  # lazy: start-up time
     from scone_preload.runtime.machine import mode_line
 
     return _print(help_text(mode_line()))
 
 
-def _version(given: dict[str, str | None], rest: list[str]) -> int:
+def _version(given: Given, rest: list[str]) -> int:
     from scone_preload import __version__  # lazy: start-up time
 
     return _print(f"scone-wrap {__version__}\n")
 
 
-def _completion(given: dict[str, str | None], rest: list[str]) -> int:
+def _completion(given: Given, rest: list[str]) -> int:
     from scone_preload.cli.completion import completion  # lazy: start-up time
 
     return _print(completion(str(given["--print-completion"])))
 
 
-def _show_shim(given: dict[str, str | None], rest: list[str]) -> int:
+def _show_shim(given: Given, rest: list[str]) -> int:
     from pathlib import Path  # lazy: start-up time
 
     from scone_preload.build import shim_source
@@ -74,7 +74,30 @@ def _show_shim(given: dict[str, str | None], rest: list[str]) -> int:
     return _print(shim_source(Path(path)))
 
 
-_ACTIONS = {"--help": _help, "--version": _version, "--print-completion": _completion, "--show-shim": _show_shim}
+def _print_policy(given: Given, rest: list[str]) -> int:
+    from scone_preload.policy.render import render_with_places  # lazy: start-up time
+    from scone_preload.runtime.policies import policy_of
+
+    policy, _ = policy_of(parse(given, rest, needs_binary=False), os.getcwd())
+    return _print(render_with_places(policy))
+
+
+def _explain(given: Given, rest: list[str]) -> int:
+    from scone_preload.policy.explain import explain  # lazy: start-up time
+    from scone_preload.runtime.policies import policy_of
+
+    policy, _ = policy_of(parse(given, rest, needs_binary=False), os.getcwd())
+    return _print(explain(policy, str(given["--explain"])) + "\n")
+
+
+_ACTIONS = {
+    "--help": _help,
+    "--version": _version,
+    "--print-completion": _completion,
+    "--show-shim": _show_shim,
+    "--print-policy": _print_policy,
+    "--explain": _explain,
+}
 
 
 def _print(text: str) -> int:

@@ -80,9 +80,7 @@ def _of_call(call: Call) -> Iterator[Lie]:
     for reply in told(call) if call.predicate else ():
         kind = LieKind.CONTENT if reply.what else LieKind.TRUTH
         what = reply.what or "the truth"
-        yield Lie(
-            call=call.name, nr=call.nr, table="", kind=kind, value=reply.result, field=what, writes=reply.writes
-        )
+        yield Lie(call=call.name, nr=call.nr, table="", kind=kind, value=reply.result, field=what, writes=reply.writes)
 
 
 def _of_command(table: str, command: Call) -> Iterator[Lie]:
@@ -168,13 +166,15 @@ def emit_header() -> str:
         + f"enum hostile_kind {{\n{kinds}}};\n\n"
         + "/* RESULT, ERRNO: `value` is the result. BOUND: value + what the arguments allow. FIELD: `size` bytes at\n"
         + " * `offset` of `base` become value. TEXT: they become 'A' without an end. The check must refuse each.\n"
-        + " * CONTENT: the result is value, and `writes` are done; the predicate must refuse it. TRUTH: the same, and it\n"
-        + " * must be taken. `via`: the write goes where the pointer at via - 1 of the argument leads. */\n"
+        + " * CONTENT: the result is value, and `writes` are done; the predicate must refuse it. TRUTH: the same, and\n"
+        + " * it must be taken. `via`: the write goes where the pointer at via - 1 of the argument leads. */\n"
         + "struct hostile_write { uint32_t arg, via; uint64_t offset, size; const void *bytes; };\n\n"
         + "struct hostile_reply {\n\tconst char *call;\n\tconst char *field;\n\tconst struct sub_table *table;"
-        + "\t/* nr is a command of it; NULL: a syscall */\n\tstruct_check check;\n\tconst uint8_t *base;\n\tconst struct hostile_write *writes;\n"
+        + "\t/* nr is a command of it; NULL: a syscall */\n\tstruct_check check;\n\tconst uint8_t *base;\n"
+        + "\tconst struct hostile_write *writes;\n"
         + "\tuint64_t nr;\n\tint64_t value;\n\tuint16_t base_size;\n\tuint16_t offset;\n\tuint16_t size;\n"
-        + "\tuint8_t kind;\n\tuint8_t arg;\n\tuint16_t write_count;\n};\n\nextern const struct hostile_reply hostile_replies[];\n"
+        + "\tuint8_t kind;\n\tuint8_t arg;\n\tuint16_t write_count;\n};\n\n"
+        + "extern const struct hostile_reply hostile_replies[];\n"
         + "extern const size_t hostile_reply_count;\n\n#endif\n"
     )
 

@@ -1,8 +1,9 @@
 """The policies that come with scone-preload, in scone_preload/presets/, by name."""
 
+from scone_preload.options import PRESETS
 from scone_preload.paths import ROOT
 
-PRESETS = ("apache", "memcached", "nginx", "postgresql", "python", "redis", "sqlite")
+__all__ = ["PRESETS", "preset_path"]
 FOLDER = ROOT + "/scone_preload/presets"
 
 

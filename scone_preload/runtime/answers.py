@@ -16,7 +16,8 @@ SCOPE_MAX = 250
 SCOPE_BELOW = 1 << 31
 _ANSWER = wire.layout("ctl_call_answer")
 _STRING = wire.layout("ctl_trace_string")
-_inodes = itertools.count(1)
+_inodes = itertools.count(1 << 40)  # above those of secrets
+STARTED = int(time.time())  # the time of all files that are served
 
 
 def go(scope: str = "", *, below: bool = False) -> list[bytes]:
@@ -42,14 +43,14 @@ def fail(errno: int) -> list[bytes]:
     return [_head(RESULT, result=-errno)]
 
 
-def give(row: Row, answer: Deny | Result | File, owner: tuple[int, int]) -> list[bytes]:
-    """What a handler answered; `owner` (uid, gid) is the program's, for files of nobody else."""
+def give(row: Row, answer: Deny | Result | File, owner: tuple[int, int], *, number: int = 0) -> list[bytes]:
+    """What a handler answered; `owner` (uid, gid) is the program's, for files of nobody else; `number` an inode."""
     if isinstance(answer, Deny):
         return fail(answer.errno)
     if isinstance(answer, Result):
         return [_with_strings(answer.value, outputs_of(row, answer))]
     uid, gid = (own if given is None else given for own, given in zip(owner, (answer.uid, answer.gid), strict=True))
-    head = _head(FILE, size=len(answer.content), number=next(_inodes), mode=answer.mode, uid=uid, gid=gid)
+    head = _head(FILE, size=len(answer.content), number=number or next(_inodes), mode=answer.mode, uid=uid, gid=gid)
     content = answer.content
     return [head, *(content[at : at + PIECE] for at in range(0, len(content), PIECE))]
 
@@ -71,4 +72,4 @@ def _head(
     gid: int = 0,
     scope: int = 0,
 ) -> bytes:
-    return _ANSWER.pack(verdict, count, result, size, number, int(time.time()), mode, uid, gid, scope)
+    return _ANSWER.pack(verdict, count, result, size, number, STARTED, mode, uid, gid, scope)

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 
+from scone_preload.errors import SconeError
 from scone_preload.handlers import Answer, Deny, File, Result
 from scone_preload.policy.calls import call_numbered
 from scone_preload.policy.decision import Decision
@@ -20,7 +21,7 @@ from scone_preload.runtime.deciding import (
 )
 from scone_preload.runtime.decode import answer_of, decode
 from scone_preload.runtime.handling import Handling
-from scone_preload.runtime.secrets import Secrets, process_owner
+from scone_preload.runtime.secrets import Secrets, number_of, process_owner
 from scone_preload.spec.model import Call as Row
 
 EACCES, EIO = 13, 5
@@ -52,8 +53,8 @@ class CallServer:
             if packets is None or (row and self.has_handler(row.name) and _goes_on(packets)):
                 self.ask(row, message, pid, answer, packets or answers.go())
                 return
-        except Exception as error:  # closed: a bug of ours must not let a call through
-            self.say(f"scone-wrap: a call could not be decided: {type(error).__name__}: {error}\n")
+        except (SconeError, OSError) as error:
+            self.say(f"scone-wrap: a call could not be decided, and is denied: {error}\n")
             packets = answers.fail(EIO)
         send_all(answer, packets)
 
@@ -78,7 +79,8 @@ class CallServer:
         secret = secret_at(self.policy, path)
         if secret is not None:
             owner = process_owner(pid)
-            return answers.give(row, self.secrets.serve(secret, row, message, owner), owner)
+            given = self.secrets.serve(secret, row, message, owner)
+            return answers.give(row, given, owner, number=number_of(secret))
         covered, below = scope(self.policy, path, access_word(row.name, open_flags(row, message)))
         return answers.go(covered, below=below)
 

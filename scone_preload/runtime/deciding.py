@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from scone_preload.policy.decide import decide_call, decide_file
+from scone_preload.policy.decide import decide_file
 from scone_preload.policy.decision import Decision
 from scone_preload.policy.image import access_word, decides_addresses, decides_paths
 from scone_preload.policy.match import first_path_match, is_below, is_pattern
@@ -22,10 +22,11 @@ from scone_preload.runtime import wire
 from scone_preload.spec.model import Call as Row
 
 AT_SYMLINK_NOFOLLOW, O_NOFOLLOW = 0x100, 0o400000
-NOFOLLOW_CALLS = frozenset({"lstat", "readlink", "readlinkat", "unlink", "unlinkat", "rename", "renameat", "renameat2",
-                            "symlink", "symlinkat", "link", "linkat", "rmdir", "lchown", "mkdir", "mkdirat"})  # fmt: skip
+NOFOLLOW_CALLS = frozenset({
+    "lstat", "readlink", "readlinkat", "unlink", "unlinkat", "rename", "renameat", "renameat2", "symlink", "symlinkat",
+    "link", "linkat", "rmdir", "lchown", "mkdir", "mkdirat",
+})  # fmt: skip
 FLAGS_ARG = {"open": 1, "openat": 2, "newfstatat": 3, "statx": 2, "faccessat2": 3, "fchownat": 4, "utimensat": 3}
-SOCK_DGRAM = 2
 
 
 def open_flags(row: Row, message: wire.Call) -> int:
@@ -147,18 +148,13 @@ def protocol_of(pid: int, fd: int) -> str:
     return "tcp"
 
 
-def call_decision(policy: Policy, row: Row | None, nr: int) -> Decision:
-    """Return what [calls] says of a call."""
-    return decide_call(policy, row.name if row else nr)
-
-
 def secret_at(policy: Policy, path: str) -> Secret | None:
     """Return the secret that is served at a path, if one is."""
     return next((secret for secret in policy.secrets if secret.path == path), None)
 
 
 def owner_of(secret: Secret, process: tuple[int, int]) -> tuple[int, int]:
-    """Return uid and gid of a secret's file: the policy's owner, else the process's; an unknown name raises KeyError."""
+    """Return uid and gid of a secret's file: the policy's owner, else the process's; KeyError for an unknown name."""
     if not secret.owner:
         return process
     if secret.owner.isdigit():

@@ -5,29 +5,55 @@ be wrapped is refused. A file that isn't there, or that the kernel won't run, is
 natural error; should the kernel run it after all, it does so under the generic shim.
 """
 
+import contextlib
 import errno
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scone_preload.build.provide import exec_shim
+from scone_preload.build.warm import find_pins, pin
 from scone_preload.elf.classify import HEAD_SIZE, SCRIPT_DEPTH_MAX, SCRIPT_LINE_MAX, classify
 from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NotRunnable, SconeError
 from scone_preload.runtime import wire
 from scone_preload.runtime.places import exec_path, open_in_root, shares_root
 from scone_preload.runtime.publish import readable_shim
 
+if TYPE_CHECKING:
+    from scone_preload.runtime.governing import Governor
 
-def decide(message: wire.Exec, pid: int) -> bytes:
-    """Return the answer to EXEC for process `pid`."""
+
+def decide(message: wire.Exec, pid: int, governor: "Governor | None" = None) -> bytes:
+    """Return the answer to EXEC for process `pid`, under the governor's policy if there is one."""
+    nonce = 0
     try:
+        if governor is not None:
+            real = os.path.realpath(exec_path(message, pid))
+            decision = governor.may_exec(real)
+            if not decision.allowed:
+                return wire.build_exec_answer(error=decision.errno, message=b"")
+            if decision.action == "unwrapped":
+                return wire.build_exec_answer(error=0, unwrapped=True)
         shim = shim_for(Path(exec_path(message, pid)), pid) if shares_root(pid) else foreign_shim(message, pid)
+        if governor is not None:
+            nonce = governor.images.expect(pid, pins_for(real, str(shim)))
     except GainsPrivilege as error:
         return wire.build_exec_answer(error=errno.EPERM, message=_words(error))
     except SconeError as error:
         return wire.build_exec_answer(error=errno.EACCES, message=_words(error))
     except ProcessLookupError:  # the asker was killed meanwhile: nobody reads this
         return wire.build_exec_answer(error=errno.ESRCH)
-    return wire.build_exec_answer(error=0, shim=os.fsencode(shim))
+    return wire.build_exec_answer(error=0, shim=os.fsencode(shim), nonce=nonce)
+
+
+def pins_for(path: str, shim: str) -> tuple[str, ...]:
+    """Return what the image of a program may map, as far as it was analysed; the program itself and its shim always."""
+    known = find_pins(path, dict(os.environb), same_search=False)
+    found = list(known)
+    for own in (path, shim):
+        with contextlib.suppress(OSError):
+            found.append(pin(own))
+    return tuple(found)
 
 
 def shim_for(path: Path, pid: int) -> Path:

@@ -1,16 +1,16 @@
 """Runs the user's handlers (scone_preload.handlers): in threads, each with its time, and closed when they fail.
 
-A question waits in a queue for a worker; workers are started as they are needed. Whoever comes first, the worker with
-an answer or `expire` with the time that has run out, settles the question; the other one finds it settled.
+A question waits for a worker of the pool. Whoever comes first, the worker with an answer or `expire` with the time that
+has run out, settles the question; the other one finds it settled.
 """
 
 import importlib.util
-import queue
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
 
 from scone_preload.errors import UserError
@@ -50,10 +50,8 @@ class Handling:
     def __init__(self, handlers: Sequence[tuple[Handler, frozenset[str]]], timeout_s: float) -> None:
         self._handlers = tuple(handlers)
         self._timeout_s = timeout_s
-        self._queue: queue.SimpleQueue[Question] = queue.SimpleQueue()
         self._open: list[Question] = []
-        self._workers = 0
-        self._idle = threading.Semaphore(0)
+        self._pool = ThreadPoolExecutor(WORKERS_MAX, thread_name_prefix="handler")
 
     def for_call(self, name: str) -> tuple[Handler, ...]:
         """Return the handlers of calls of this name, as they stand in the file."""
@@ -64,16 +62,10 @@ class Handling:
         question = Question(call, self.for_call(call.name), settle, time.monotonic() + self._timeout_s)
         self._open = [one for one in self._open if not one.is_settled]
         self._open.append(question)
-        if not self._idle.acquire(blocking=False):
-            if self._workers >= WORKERS_MAX:
-                question.settle(None, f"{WORKERS_MAX} handlers are busy and none comes back")
-                return
-            self._workers += 1
-            threading.Thread(target=self._work, daemon=True).start()
-        self._queue.put(question)
+        self._pool.submit(run, question).add_done_callback(lambda done: _settled(question, done))
 
     def expire(self) -> float | None:
-        """Settle the questions whose time has run out; return the seconds until the next one's has, None: none waits."""
+        """Settle the questions whose time has run out; return the seconds to the next one's end, None: none waits."""
         now = time.monotonic()
         waits = []
         for question in self._open:
@@ -85,29 +77,34 @@ class Handling:
                 waits.append(question.deadline - now)
         return min(waits, default=None)
 
-    def _work(self) -> None:
-        while True:
-            question = self._queue.get()
-            question.worker = threading.get_ident()
-            answer, trouble = run(question.handlers, question.call)
-            question.settle(answer, trouble)
-            self._idle.release()
 
-
-def run(handlers: Sequence[Handler], call: Call) -> tuple[Answer | bytes | None, str]:
-    """Return the first answer that is one, or what went wrong, and where."""
-    for handler in handlers:
-        try:
-            answer = handler(call)
-        except Exception as error:
-            return None, f"{where_error(error)}: {type(error).__name__}: {error}"
+def run(question: Question) -> Answer | bytes | None:
+    """Return the first answer of the question's handlers that is one; raises what they raise."""
+    question.worker = threading.get_ident()
+    for handler in question.handlers:
+        answer = handler(question.call)
         if answer is not None:
-            return answer, ""
-    return None, ""
+            return answer
+    return None
+
+
+def _settled(question: Question, done: Future[Answer | bytes | None]) -> None:
+    error = done.exception()
+    if error is None:
+        question.settle(done.result())
+    else:
+        question.settle(None, words(error))
+
+
+def words(error: BaseException) -> str:
+    """Return where a handler failed, and how."""
+    return f"{where_error(error)}: {type(error).__name__}: {error}"
 
 
 def where_error(error: BaseException) -> str:
     """Return `file:line in function` of the innermost frame of the user's file."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((one for one in reversed(frames) if _is_own(one.filename)), frames[-1])
     return f"{frame.filename}:{frame.lineno} in {frame.name}"
@@ -147,9 +144,8 @@ def _module(path: str) -> ModuleType:
         raise UserError("handlers can't be loaded", path, "name a file that ends in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[MODULE] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        where = where_error(error) if error.__traceback__ else path
-        raise UserError("handlers can't be loaded", where, f"{type(error).__name__}: {error}") from error
+    with ThreadPoolExecutor(1) as pool:
+        error = pool.submit(spec.loader.exec_module, module).exception()
+    if error is not None:
+        raise UserError("handlers can't be loaded", path, words(error)) from error
     return module

@@ -25,7 +25,7 @@ class HelperWatch:
         """Note what process `pid` says: it has this helper from now on, or 0: none."""
         self._forget(pid)
         if not helper_pid:
-            return
+            return None
         try:
             fd = os.pidfd_open(helper_pid)
         except OSError:

@@ -13,7 +13,9 @@ import selectors
 import signal
 import socket
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from scone_preload.errors import BadMessage
 from scone_preload.options import Options
@@ -26,6 +28,10 @@ from scone_preload.runtime.sites import answer_sites
 from scone_preload.runtime.statistics import Totals, as_json, as_table
 from scone_preload.runtime.tracing import format_trace
 
+if TYPE_CHECKING:
+    from scone_preload.runtime.governed import Start
+    from scone_preload.runtime.governing import Governor
+
 IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTSTP", "SIGTTIN", "SIGTTOU")
 MESSAGES_AT_ONCE = 64  # between two looks at the other descriptors
 _CREDENTIALS = struct.Struct("iII")
@@ -35,7 +41,15 @@ _ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(16)
 class Host:
     """The state of one host: the sockets and what has been counted so far."""
 
-    def __init__(self, options: Options, control: socket.socket, program_fd: int, error_fd: int, trace_fd: int) -> None:
+    def __init__(
+        self,
+        options: Options,
+        control: socket.socket,
+        program_fd: int,
+        error_fd: int,
+        trace_fd: int,
+        start: "Start | None" = None,
+    ) -> None:
         self.options = options
         self.control = control
         self.program_fd = program_fd
@@ -47,6 +61,7 @@ class Host:
         self.alive = True
         self.selector = selectors.DefaultSelector()
         self.helpers = HelperWatch(self.selector, self.serve_all)
+        self.governor = governor_of(options, start, self.say) if start else None
 
     def run(self) -> None:
         """Serve until no wrapped process is left."""
@@ -54,10 +69,12 @@ class Host:
             selector.register(self.control, selectors.EVENT_READ, self.serve)
             selector.register(self.program_fd, selectors.EVENT_READ, self.program_ended)
             while self.alive:
-                for key, _ in selector.select():
+                for key, _ in selector.select(self.governor.expire() if self.governor else None):
                     if key.fd in selector.get_map():  # else another event of this round has taken it out
                         key.data()
         self.write_statistics()
+        if self.governor is not None and self.governor.learner is not None:
+            self.governor.learner.write()
 
     def serve(self) -> bool:
         """Take what is waiting on the control socket, a bounded number of messages; whether more may wait."""
@@ -69,8 +86,7 @@ class Host:
             if not packet:
                 self.alive = False
                 return False
-            with answer or contextlib.nullcontext():
-                self.take(packet, pid, answer)
+            self.take(packet, pid, answer)
         return True
 
     def serve_all(self) -> None:
@@ -80,21 +96,29 @@ class Host:
 
     def take(self, packet: bytes, pid: int, answer: socket.socket | None) -> None:
         """Handle one packet of process `pid`; answer it when it carries a socket."""
-        try:
-            message = wire.parse(packet)
-        except BadMessage as error:
-            self.say(f"scone-wrap: {error}\n")
-            return
-        reply = self.reply_to(message, pid)
-        if answer is not None:
-            with contextlib.suppress(OSError):  # the asker may have been killed meanwhile
-                answer.send(reply, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+        with contextlib.ExitStack() as held:
+            if answer is not None:
+                held.enter_context(answer)
+            try:
+                message = wire.parse(packet)
+            except BadMessage as error:
+                self.say(f"scone-wrap: {error}\n")
+                return
+            if isinstance(message, wire.Call):
+                if answer is not None and self.governor is not None:
+                    held.pop_all()  # whoever answers closes it
+                    self.governor.take(message, pid or message.header.pid, answer)
+                return
+            reply = self.reply_to(message, pid)
+            if answer is not None:
+                with contextlib.suppress(OSError):  # the asker may have been killed meanwhile
+                    answer.send(reply, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 
     def reply_to(self, message: wire.Message, pid: int) -> bytes:
         """Act on one message and return the answer, empty where the message has none."""
         match message:
             case wire.Exec():
-                return decide(message, pid or message.header.pid)
+                return decide(message, pid or message.header.pid, self.governor)
             case wire.Sites():
                 return answer_sites(message, pid or message.header.pid)
             case wire.Stats():
@@ -102,18 +126,33 @@ class Host:
             case wire.Trace():
                 self.write_trace(format_trace(message))
             case wire.Event():
-                self.say(self.events.take(message))
+                self.take_event(message)
             case wire.Helper():
                 self.helpers.take(pid or message.header.pid, message.pid)
             case wire.Hello():
                 self.totals.hellos += 1
+                if message.wants_policy and self.governor is not None:
+                    return self.governor.images.answer(message, pid or message.header.pid)
         return b""
+
+    def take_event(self, event: wire.Event) -> None:
+        """Count an event and tell it; a denial by the policy is told by its line there."""
+        text = self.events.take(event)
+        if event.kind == "denied" and event.nr != wire.NO_CALL and self.governor is not None:
+            self.governor.denied_call(event.nr)
+        else:
+            self.say(text)
 
     def count(self, message: wire.Stats) -> bytes:
         self.totals.add(message)
+        learner = self.governor.learner if self.governor else None
+        if learner is not None:
+            learner.note_calls(dict(enumerate(message.counters["calls"])))
         if not message.header.first:
             return b""
         self.first_reported = True
+        if learner is not None:
+            learner.write()  # as the statistics: it is there when the program has ended
         if self.options.stats == "":
             self.say(self.table())  # here, not by the program: it may have closed its standard error
         self.write_statistics()  # the first process waits for the answer: who waits for its end finds the file
@@ -128,6 +167,8 @@ class Host:
         self.serve()
         if self.options.stats == "" and not self.first_reported:
             self.say(self.table())
+        if self.governor is not None:
+            self.say(self.governor.denials.summary())
         os.close(self.error_fd)
         self.error_fd = -1
 
@@ -191,11 +232,20 @@ def write_all(fd: int, data: bytes) -> None:
             data = data[os.write(fd, data) :]
 
 
-def run_host(options: Options, control_fd: int, program_fd: int, trace_fd: int) -> int:
+def governor_of(options: Options, start: "Start", say: Callable[[str], None]) -> "Governor":
+    """Return the authority for this start."""
+    from scone_preload.runtime.governing import Governor  # lazy: it imports the policy's parts
+
+    return Governor(options, start, say)
+
+
+def run_host(options: Options, control_fd: int, program_fd: int, trace_fd: int, start: "Start | None" = None) -> int:
     """Be the runtime host until the last wrapped process has ended; return the exit status."""
     error_fd = detach({control_fd, program_fd, trace_fd})
     with socket.socket(fileno=control_fd) as control:
-        Host(options, control, program_fd, error_fd, trace_fd).run()
+        if error_fd >= 0:  # a bug of ours is to be seen: the shims only see that nobody answers any more
+            sys.stderr = open(error_fd, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        Host(options, control, program_fd, error_fd, trace_fd, start).run()
     return 0
 
 

@@ -2,8 +2,8 @@
 
 A nonce is given for each image: to the launcher for the first, by the answer to EXEC for the others. It is good once,
 for that process, so no HELLO can be said again or by another process. What was pinned when the image was analysed must
-not have changed when it was mapped. Code that the analysis did not foresee (a library of LD_LIBRARY_PATH, a program that
-was never analysed) is let in, unless `strict`.
+not have changed when it was mapped. Code that the analysis did not foresee (a library of LD_LIBRARY_PATH, a program
+that was never analysed) is let in, unless `strict`.
 """
 
 import os
@@ -28,7 +28,7 @@ class Expected:
 class Images:
     """The images that are expected; `policy` is what each of them is answered, once `ready` has raised nothing."""
 
-    def __init__(self, policy: bytes, *, strict: bool, ready: Callable[[], None]) -> None:
+    def __init__(self, policy: bytes, *, strict: Callable[[], bool], ready: Callable[[], None]) -> None:
         self.policy = policy
         self.strict = strict
         self._ready = ready
@@ -70,7 +70,9 @@ def mapped_files(maps: bytes) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def check_mapped(mapped: Iterable[tuple[str, str]], pins: Iterable[str], pid: int, *, strict: bool) -> None:
+def check_mapped(
+    mapped: Iterable[tuple[str, str]], pins: Iterable[str], pid: int, *, strict: Callable[[], bool]
+) -> None:
     """Raise HostileHost if a mapped file is a pinned one that was changed or replaced; with `strict`, if it is no
     pinned one at all."""
     pinned_lines = [line for line in pins if not line.endswith("/")]
@@ -82,7 +84,7 @@ def check_mapped(mapped: Iterable[tuple[str, str]], pins: Iterable[str], pid: in
         except OSError as error:
             raise HostileHost("mapped code has no file", path, f"{error.strerror}; nothing runs") from None
         if file_of(now) not in known and path not in paths:
-            if strict:
+            if strict():
                 raise HostileHost("code that was not analysed is mapped", path, "let [exec] name it, or drop it")
         elif known.get(file_of(now)) != now.split(" ", 1)[0]:
             raise HostileHost("code was changed between its analysis and the start", path, "start again")

@@ -23,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from scone_preload.runtime.governed import Start
+
 SHIM_VARIABLE = b"SCONE_SHIM"
 PRELOAD_VARIABLE = b"LD_PRELOAD"
 SHELL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # what shells search without PATH
@@ -35,16 +37,24 @@ def launch(options: Options) -> NoReturn:
     check_kernel(os.uname().release)
     environment = given_environment()
     path = find_binary(options.binary, os.fsdecode(environment.get(b"PATH", os.fsencode(SHELL_PATH))))
+    nonce = int.from_bytes(os.urandom(8), "little") >> 1
+    start = None
+    if options.policy or options.flags or options.learn:
+        from scone_preload.runtime.governed import prepare  # lazy: only a start with a policy
+
+        start, environment = prepare(options, path, environment, nonce)
     shim = provide_shim(path, environment)
     trace_fd = _open_reports(options)
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     theirs.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
-    nonce = int.from_bytes(os.urandom(8), "little") >> 1
-    _start_host(options, theirs, ours, trace_fd)
+    if start is not None:
+        start.pin(path, shim, environment)
+    _start_host(options, theirs, ours, trace_fd, start)
     control_fd = os.dup(ours.fileno())
     os.set_inheritable(control_fd, True)
     _restore_signals()
-    _become(path, options, wrapped_environment(environment, shim, options.shim_variable(control_fd, nonce)))
+    variable = options.shim_variable(control_fd, nonce, has_policy=start is not None)
+    _become(path, options, wrapped_environment(environment, shim, variable))
 
 
 def check_kernel(release: str) -> None:
@@ -121,7 +131,7 @@ def _open_reports(options: Options) -> int:
         raise UserError("can't write the trace", options.trace, f"{error.strerror}; name another file") from None
 
 
-def _start_host(options: Options, control: socket, program_end: socket, trace_fd: int) -> None:
+def _start_host(options: Options, control: socket, program_end: socket, trace_fd: int, start: Start | None) -> None:
     """Fork the runtime host away: a grandchild of its own session, so that no wait() of the program meets it.
 
     Signals stay blocked until the host has turned them off for itself, so that a Ctrl-C can't end it half-born.
@@ -132,7 +142,7 @@ def _start_host(options: Options, control: socket, program_end: socket, trace_fd
         child = _fork()
         if child == 0:
             program_end.close()
-            _be_host(options, control, program_fd, trace_fd)
+            _be_host(options, control, program_fd, trace_fd, start)
         if os.waitpid(child, 0)[1] != 0:
             raise MachineLacks("no process for the runtime host", options.binary, "raise the limit (ulimit -u)")
     finally:
@@ -146,7 +156,7 @@ def _fork() -> int:
         raise MachineLacks("no process for the runtime host", str(error), "raise the limit (ulimit -u)") from None
 
 
-def _be_host(options: Options, control: socket, program_fd: int, trace_fd: int) -> NoReturn:
+def _be_host(options: Options, control: socket, program_fd: int, trace_fd: int, start: Start | None) -> NoReturn:
     status = 1
     try:
         os.setsid()
@@ -154,7 +164,7 @@ def _be_host(options: Options, control: socket, program_fd: int, trace_fd: int) 
             os._exit(0)
         from scone_preload.runtime.host import run_host  # lazy: only the host needs it, off the start's path
 
-        status = run_host(options, control.detach(), program_fd, trace_fd)
+        status = run_host(options, control.detach(), program_fd, trace_fd, start)
     finally:
         kind, error, trace = sys.exc_info()
         if kind and error:

@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+from binascii import crc32
 from collections.abc import Callable, Mapping
 
 from scone_preload.errors import UserError
 from scone_preload.handlers import Deny, File, Result
 from scone_preload.policy.model import Secret
 from scone_preload.runtime import wire
+from scone_preload.runtime.answers import STARTED
 from scone_preload.runtime.deciding import open_flags, owner_of
 from scone_preload.runtime.decode import OPENERS, pack_struct
 from scone_preload.spec.model import Call as Row
@@ -74,12 +76,20 @@ class Secrets:
 
     def _status(self, secret: Secret, row: Row, mode: int, owner: tuple[int, int]) -> dict[str, bytes]:
         size = len(self.content(secret))
-        common = {"dev": DEVICE, "ino": 1, "nlink": 1, "mode": S_IFREG | mode, "uid": owner[0], "gid": owner[1],
-                  "size": size, "blksize": 4096, "blocks": (size + 511) // 512}  # fmt: skip
+        common = {"dev": DEVICE, "ino": number_of(secret), "nlink": 1, "mode": S_IFREG | mode, "uid": owner[0],
+                  "gid": owner[1], "size": size, "blksize": 4096, "blocks": (size + 511) // 512}  # fmt: skip
         if row.name == "statx":
             fields = {f"stx_{name}": value for name, value in common.items() if name != "dev"}
-            return {"stx": pack_struct("statx", fields | {"stx_mask": STATX_BASIC})}
-        return {"st": pack_struct("stat", {f"st_{name}": value for name, value in common.items()})}
+            times = {f"stx_{name}time.tv_sec": STARTED for name in "amc"}
+            device = {"stx_mask": STATX_BASIC, "stx_dev_major": DEVICE >> 8, "stx_dev_minor": DEVICE & 255}
+            return {"stx": pack_struct("statx", fields | times | device)}
+        times = {f"st_{name}tim.tv_sec": STARTED for name in "amc"}
+        return {"st": pack_struct("stat", times | {f"st_{name}": value for name, value in common.items()})}
+
+
+def number_of(secret: Secret) -> int:
+    """Return a secret's inode: the same at each question, another for each path."""
+    return crc32(os.fsencode(secret.path)) + 1
 
 
 def may(wanted: int, mode: int, owner: tuple[int, int], process: tuple[int, int]) -> bool:
@@ -97,5 +107,3 @@ def process_owner(pid: int) -> tuple[int, int]:
     except OSError:
         return 65534, 65534
     return info.st_uid, info.st_gid
-
-

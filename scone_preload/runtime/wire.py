@@ -329,7 +329,13 @@ def build_exec_answer(
     *, error: int, shim: bytes = b"", message: bytes = b"", nonce: int = 0, unwrapped: bool = False
 ) -> bytes:
     """Return the answer to EXEC: `error` 0 lets it go on under `shim`, with `nonce` for its HELLO, or unwrapped."""
-    return _EXEC_ANSWER.pack(error, EXEC_UNWRAPPED if unwrapped else 0, nonce) + shim[: PATH_MAX - 1] + b"\0" + message[: PATH_MAX - 1] + b"\0"
+    return (
+        _EXEC_ANSWER.pack(error, EXEC_UNWRAPPED if unwrapped else 0, nonce)
+        + shim[: PATH_MAX - 1]
+        + b"\0"
+        + message[: PATH_MAX - 1]
+        + b"\0"
+    )
 
 
 def build_sites_answer(sites: bytes) -> bytes:

@@ -80,7 +80,8 @@ def test_only_replies_with_unchecked_memory_are_direct() -> None:
 
 
 def test_the_predicates_that_a_row_may_name_are_those_of_the_header_each_defined_once() -> None:
-    declared = re.findall(r"^long believe_(\w+)\(const struct reply \*reply\);$", (ENCLAVE / "predicates.h").read_text(), re.M)
+    header = (ENCLAVE / "predicates.h").read_text()
+    declared = re.findall(r"^long believe_(\w+)\(const struct reply \*reply\);$", header, re.M)
     definition = re.compile(r"^long believe_(\w+)\(const struct reply \*reply\)\n\{", re.M)
     defined = [name for path in sorted(ENCLAVE.glob("*.c")) for name in definition.findall(path.read_text())]
     assert sorted(declared) == sorted(defined) == sorted(PREDICATES)

@@ -40,7 +40,8 @@ def build_liar(folder: Path) -> Path:
 def build_victim(folder: Path) -> Path:
     """The program that arms lies and looks at what it was given; it has the tables of the spec, too."""
     write_generated(folder)
-    sources = [HERE / "victim.c", *(folder / name for name in ("calls.gen.c", "hostile.gen.c", "stubs.c", "believers.c"))]
+    generated = ("calls.gen.c", "hostile.gen.c", "stubs.c", "believers.c")
+    sources = [HERE / "victim.c", *(folder / name for name in generated)]
     flags = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-Wno-nonnull", "-Wno-stringop-overflow"]
     # -iquote: <signal.h> must not be the enclave's.
     quoted = [f"-iquote{where}" for where in (f"{paths.LIBSHIM}/enclave", folder, HERE, HERE.parent / "programs")]

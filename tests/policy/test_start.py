@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scone_preload.policy.calls import compile_calls
 from scone_preload.policy.decide import decide_arguments, decide_variable
 from scone_preload.policy.effective import parse
+from scone_preload.policy.image import policy_image
 from scone_preload.policy.plan import plan_for
 from scone_preload.policy.start import (
     StartPlan,
@@ -63,7 +63,7 @@ def test_a_plan_survives_the_cache(text: str) -> None:
     assert found is not None
     assert all(getattr(found, name) == getattr(made, name) for name in StartPlan.__slots__)
     assert parse(found.text) == policy
-    assert found.calls == compile_calls(policy.calls)
+    assert found.calls == policy_image(policy)
     assert is_current(found, made.sources)
     assert not is_current(found, (("p.toml", text.encode() + b" "), ("--tls 80", b"")))
 

@@ -54,18 +54,16 @@ def started(code: str) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize("wait", WAITS)
 def test_p7_a_killed_helper_stops_a_program_in(wait: str) -> None:
     warm(PYTHON, "/bin/sleep")
-    with nothing_left_behind(patience=12):
-        with started(WAITS[wait]) as process:
-            time.sleep(0.3)
-            (helper,) = (pid for pid in descendants(process.pid) if name_of(pid) == HELPER)
-            os.kill(helper, signal.SIGKILL)
-            status = process.wait(5)
-            assert process.stderr is not None
-            assert (status, process.stderr.readline()) == (120, STOPPED)
+    with nothing_left_behind(patience=12), started(WAITS[wait]) as process:
+        time.sleep(0.3)
+        (helper,) = (pid for pid in descendants(process.pid) if name_of(pid) == HELPER)
+        os.kill(helper, signal.SIGKILL)
+        status = process.wait(5)
+        assert process.stderr is not None
+        assert (status, process.stderr.readline()) == (120, STOPPED)
 
 
 def test_p6_a_program_that_renews_its_helper_goes_on() -> None:
     warm(PYTHON)
-    with nothing_left_behind():
-        with started(RENEWED) as process:
-            assert process.communicate(timeout=60) == (b"end\n", b"")
+    with nothing_left_behind(), started(RENEWED) as process:
+        assert process.communicate(timeout=60) == (b"end\n", b"")

@@ -1,0 +1,89 @@
+"""The authority behind one tree of wrapped processes: who gets the policy, and what is decided by it.
+
+Made when a start has a policy. The whole policy is read when something is first asked, by the main thread; the shims'
+table (in the plan) needs none of that.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from socket import socket
+
+from scone_preload.options import Options
+from scone_preload.policy.decide import decide_call, decide_exec
+from scone_preload.policy.decision import Decision
+from scone_preload.policy.model import Policy
+from scone_preload.runtime import wire
+from scone_preload.runtime.calls import CallServer
+from scone_preload.runtime.denials import Denials
+from scone_preload.runtime.governed import Start
+from scone_preload.runtime.handling import Handling
+from scone_preload.runtime.images import Images
+from scone_preload.runtime.learning import Learner
+from scone_preload.runtime.policies import policy_of
+from scone_preload.runtime.secrets import Secrets
+
+
+class Governor:
+    """One policy at work; `say` writes a line for the user."""
+
+    def __init__(self, options: Options, start: Start, say: Callable[[str], None]) -> None:
+        self._options = options
+        self._start = start
+        self._say = say
+        self.denials = Denials(say)
+        self.images = Images(start.plan.calls, strict=self._is_strict, ready=self._ready)
+        self.images.expect(start.pid, start.pins, start.nonce)
+        self.learner = Learner(options.learn, say) if options.learn else None
+        self._secrets = Secrets(start.environment, self._of_keystore)
+
+    @cached_property
+    def policy(self) -> Policy:
+        return policy_of(self._options, self._start.cwd, self._start.plan)[0]
+
+    def take(self, message: wire.Call, pid: int, answer: socket) -> None:
+        """Answer a call of process `pid` on its socket, which is closed then."""
+        (self.learner or self.calls).take(message, pid, answer)
+
+    @cached_property
+    def calls(self) -> CallServer:
+        handling = None
+        if self._start.handlers:
+            handling = Handling(self._start.handlers, self.policy.handlers.timeout_ms / 1000)
+        return CallServer(self.policy, self._secrets, handling, self.denials.take, self._say)
+
+    def may_exec(self, path: str) -> Decision:
+        """Return what [exec] says of a program, its links followed; a denial is counted."""
+        if self.learner is not None:
+            self.learner.note_exec(path)
+            return Decision(allowed=True, rule="--learn", object=path, where="default", action="wrapped")
+        decision = decide_exec(self.policy, path)
+        if not decision.allowed:
+            self.denials.take(decision)
+        return decision
+
+    def denied_call(self, nr: int) -> None:
+        """A shim has denied a call by the policy's table: say by which line."""
+        self.denials.take(decide_call(self.policy, nr))
+
+    def expire(self) -> float | None:
+        """Deny what handlers did not answer in time; return the seconds until the next time runs out."""
+        served = self.__dict__.get("calls")
+        return served.handling.expire() if isinstance(served, CallServer) and served.handling else None
+
+    def _is_strict(self) -> bool:
+        return self.learner is None and self.policy.exec.unlisted == "refuse"
+
+    def _ready(self) -> None:
+        if b"[[secret]]" in self._start.plan.text:
+            self._secrets.check(self.policy.secrets)
+
+    def _of_keystore(self, name: str) -> bytes:
+        from scone_preload.keys.files import keystore_directory  # lazy: `cryptography` costs 20 ms
+        from scone_preload.keys.format import Purpose
+        from scone_preload.keys.store import open_keystore
+        from scone_preload.keys.unlock import Unlock
+
+        unlock = Unlock(environment=self._start.environment)
+        place = keystore_directory(self._start.environment)
+        with open_keystore(place, unlock, create=False) as store, store.key(name, Purpose.SECRET) as secret:
+            return secret.reveal()

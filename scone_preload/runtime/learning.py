@@ -1,0 +1,93 @@
+"""--learn: watches what a program does, and writes the least policy that allows it.
+
+The shims ask about every path and address, as under a policy that lists nothing; all of it is allowed, and noted.
+Which calls were made, and how often, the statistics say at the end of each process. The policy is there when the first
+process has ended, and is written again when the last one has: what a file of an earlier run allows stays allowed.
+"""
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from scone_preload.errors import SconeError
+from scone_preload.policy.calls import call_numbered
+from scone_preload.policy.document import Source
+from scone_preload.policy.image import access_word
+from scone_preload.policy.learn import Event, Learned, learn, learned_from, merge
+from scone_preload.runtime import answers, wire
+from scone_preload.runtime.calls import send_all
+from scone_preload.runtime.deciding import follows_last, open_flags, protocol_of, resolved, socket_of
+
+WATCHING = b'version = 1\nfiles.unlisted = "refuse"\nnetwork.unlisted = "refuse"\n'
+
+
+class Learner:
+    """What was seen so far, by what it needs: (kind, object, call) -> how often."""
+
+    def __init__(self, path: str, say: Callable[[str], None]) -> None:
+        self.path = path
+        self._say = say
+        self._seen: Counter[tuple[str, str, str]] = Counter()
+        self._calls: Counter[str] = Counter()
+        self._before = self._read()
+
+    def take(self, message: wire.Call, pid: int, answer: socket.socket) -> None:
+        """Note a call of process `pid`, and let it go on."""
+        self._note(message, pid)
+        send_all(answer, answers.go())
+
+    def note_exec(self, path: str) -> None:
+        """A process executes this program."""
+        self._seen["exec", path, "execve"] += 1
+
+    def note_calls(self, counts: Mapping[int, int]) -> None:
+        """A process made these calls, by number."""
+        for nr, count in counts.items():
+            row = call_numbered(nr)
+            if row is not None and count:
+                self._calls[row.name] += count
+
+    def _events(self) -> list[Event]:
+        """What was seen; calls that were noted with a path or an address are not told twice."""
+        noted: Counter[str] = Counter()
+        for (_, _, call), count in self._seen.items():
+            noted[call] += count
+        events = [
+            Event(kind=kind, object=thing, call=call, count=count)
+            for (kind, thing, call), count in sorted(self._seen.items())
+        ]
+        others = ((name, count - noted[name]) for name, count in sorted(self._calls.items()))
+        return events + [Event(kind="call", object=name, call=name, count=count) for name, count in others if count > 0]
+
+    def _note(self, message: wire.Call, pid: int) -> None:
+        row = call_numbered(message.nr)
+        if row is None:
+            return
+        path = message.strings.get(wire.ABOUT_PATH)
+        if path is not None:
+            real = resolved(os.fsdecode(path), pid, follows=follows_last(row, message))
+            self._seen[access_word(row.name, open_flags(row, message)), real, row.name] += 1
+        address = message.strings.get(wire.ABOUT_ADDRESS)
+        end = socket_of(address, protocol_of(pid, message.args[0] & 0xFFFFFFFF)) if address else None
+        if end is not None:
+            self._seen["listen" if row.name == "bind" else "connect", str(end), row.name] += 1
+
+    def write(self) -> None:
+        """Write the policy, whole or not at all; say so where that fails."""
+        try:
+            learned = learn(self._events())
+            text = (merge(self._before, learned) if self._before else learned).text()
+            temporary = f"{self.path}.{os.getpid()}.tmp"
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, self.path)
+        except (OSError, SconeError) as error:
+            self._say(f"scone-wrap: what was learned can't be written: {self.path}: {error}\n")
+
+    def _read(self) -> Learned | None:
+        try:
+            with open(self.path, "rb") as file:
+                return learned_from(Source(self.path, file.read()))
+        except FileNotFoundError:
+            return None
