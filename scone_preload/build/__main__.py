@@ -13,6 +13,7 @@ from scone_preload.build.shims import link_shim
 from scone_preload.build.toolchain import find_compiler
 from scone_preload.cache import open_cache, write_atomically
 from scone_preload.errors import InternalError, MachineLacks, SconeError
+from scone_preload.spec.load import KEPT, kept_form
 
 
 def build_all() -> None:
@@ -41,6 +42,7 @@ def _generate() -> None:
     done = subprocess.run([sys.executable, "-m", "scone_preload.codegen", paths.GENERATED], cwd=paths.ROOT, check=False)
     if done.returncode != 0:
         raise InternalError("generator failed", "scone_preload.codegen", "see its messages above")
+    write_atomically(Path(KEPT), kept_form())
 
 
 def _say(message: str) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from scone_preload.codegen import calls_c
-from scone_preload.spec import load, load_from
+from scone_preload.spec import load
 from scone_preload.spec.model import ResultKind
 from scone_preload.spec.predicates import PREDICATES
+from scone_preload.spec.read import load_from
 from tests.codegen.build import ENCLAVE, STRICT, compile_c, write_generated
 from tests.spec.samples import BASE
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from scone_preload.spec import SpecError, load_from
+from scone_preload.spec import SpecError
 from scone_preload.spec.check import RULES, check
-from scone_preload.spec.load import sources_from
+from scone_preload.spec.read import load_from, sources_from
 from tests.spec.samples import BASE
 
 ERRORS = Path(__file__).parent / "errors"
