@@ -13,6 +13,7 @@ GENERATED = BUILD + "/gen"
 OBJECTS = BUILD + "/obj"
 OBJECTS_ID = BUILD + "/objects.id"
 GENERIC_SHIM = BUILD + "/libscone-shim.so"
+MODULE = BUILD + "/_libshim.abi3.so"
 CACHE_NAME = "scone-preload"
 PRELOAD_SEPARATORS = " :\t\n"
 
