@@ -1,4 +1,4 @@
-"""`python -m scone_preload.build`: generate, compile libshim, link the generic shim, build the module; says what it did."""
+"""`python -m scone_preload.build`: generate, compile libshim, link the generic shim, build the module; says each."""
 
 import fcntl
 import os
