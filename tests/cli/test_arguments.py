@@ -2,6 +2,8 @@
 
 import pytest
 
+from scone_preload import libshim
+from scone_preload import options as options_module
 from scone_preload.cli.arguments import OPTIONS, parse, split
 from scone_preload.cli.help import help_text
 from scone_preload.errors import UserError
@@ -90,3 +92,16 @@ VARIABLES = {
 def test_the_shim_is_told_by_one_variable(case: str) -> None:
     given, expected = VARIABLES[case]
     assert given.shim_variable(9) == expected
+
+
+def test_flags_and_modes_are_those_of_the_shim() -> None:
+    flags = {
+        "FLAG_TRACE": options_module.FLAG_TRACE,
+        "FLAG_TRACE_FAILING": options_module.FLAG_TRACE_FAILING,
+        "FLAG_STATS": options_module.FLAG_STATS,
+        "FLAG_NO_URING": options_module.FLAG_NO_IO_URING,
+        "FLAG_FIRST": options_module.FLAG_FIRST,
+    }
+    assert flags == libshim.enumerators("enclave_flags")
+    modes = {f"MODE_{name.upper()}": number for name, number in options_module.MODES.items()}
+    assert modes == libshim.enumerators("enclave_mode")
