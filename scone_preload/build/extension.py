@@ -10,7 +10,6 @@ The module bears the hash of all that it is made from; it is built when that dif
 import contextlib
 import hashlib
 import io
-import os
 import re
 import shutil
 import subprocess
@@ -121,9 +120,8 @@ def _run_archiver(archiver: str, archive: Path, objects: list[Path]) -> None:
 
 def _check_loads(module: Path) -> None:
     """Raise InternalError if something is missing in it: the linker doesn't tell, since Python's own names are."""
-    command = [sys.executable, "-c", LOAD, f"scone_preload.{NAME}", str(module)]
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    command = [sys.executable, "-I", "-c", LOAD, f"scone_preload.{NAME}", str(module)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=compiler_environment())
     if done.returncode != 0:
         words = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise InternalError("module can't be loaded", NAME, f"{words}; give module.c a stand-in for it")
