@@ -2,6 +2,15 @@
 
     SconeError
     ├── UserError            125   the command line or a setting is wrong
+    │   ├── PolicyInvalid    125   lines of the policy are wrong; all of them are named
+    │   ├── KeystoreError    125   the keystore can't be used or changed as asked
+    │   │   ├── KeystorePermissions  125   others could read or replace it (mode, owner, symbolic link)
+    │   │   ├── KeystoreDamaged      125   cut short, changed behind our back, or no keystore at all
+    │   │   ├── KeystoreVersion      125   written by a newer version
+    │   │   ├── KeystoreLocked       125   nothing given opens it: a wrong or missing passphrase, key file, variable
+    │   │   ├── KeyMissing           125   it holds no such key, secret, slot or anchor
+    │   │   ├── KeyExists            125   the name is taken, or would be overwritten
+    │   │   └── AnchorLost           125   the freshness anchor of a volume is gone or can't be believed
     │   ├── BinaryNotFound   127   no such program, as shells say it
     │   └── BinaryRefused    126   the program is there but can't be run wrapped (static, 32-bit, ...)
     │       ├── NotRunnable      126   the kernel itself would not run it (not executable, not a program)
@@ -9,6 +18,7 @@
     ├── MachineLacks         125   the kernel or the machine has not what wrapping needs
     ├── PolicyDenied         126   the policy forbids it
     ├── HostileHost          124   the host answered what can't be true
+    │   └── RolledBack       124   a state older than its freshness anchor
     └── InternalError        123   a bug of ours
         └── BadMessage       123   a control message that no shim of ours sends
 
@@ -36,6 +46,49 @@ class UserError(SconeError):
     """The command line or a setting is wrong."""
 
     exit_status = 125
+
+
+class PolicyInvalid(UserError):
+    """Lines of the policy are wrong; `problems` has one `file:line: rule: remedy` for each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("the policy is wrong", "\n".join(problems), "correct these lines; see docs/policy.md")
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join((f"{self.rule}, {self.remedy}:", *self.problems))
+
+
+class KeystoreError(UserError):
+    """The keystore can't be used or changed as asked."""
+
+
+class KeystorePermissions(KeystoreError):
+    """Others could read or replace it (mode, owner, symbolic link)."""
+
+
+class KeystoreDamaged(KeystoreError):
+    """Cut short, changed behind our back, or no keystore at all."""
+
+
+class KeystoreVersion(KeystoreError):
+    """Written by a newer version."""
+
+
+class KeystoreLocked(KeystoreError):
+    """Nothing given opens it: a wrong or missing passphrase, key file or variable."""
+
+
+class KeyMissing(KeystoreError):
+    """It holds no such key, secret, slot or anchor."""
+
+
+class KeyExists(KeystoreError):
+    """The name is taken, or would be overwritten."""
+
+
+class AnchorLost(KeystoreError):
+    """The freshness anchor of a volume is gone or can't be believed."""
 
 
 class BinaryNotFound(UserError):
@@ -74,6 +127,10 @@ class HostileHost(SconeError):
     """The host answered what can't be true."""
 
     exit_status = 124
+
+
+class RolledBack(HostileHost):
+    """A state older than its freshness anchor."""
 
 
 class InternalError(SconeError):

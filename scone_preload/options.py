@@ -3,8 +3,8 @@
 Imported on every start, so it imports nothing: a dataclass alone would cost 6 ms of each start.
 """
 
-SHIM_VARIABLE_VERSION = 1
-FLAG_TRACE, FLAG_TRACE_FAILING, FLAG_STATS, FLAG_NO_IO_URING, FLAG_FIRST = (1 << bit for bit in range(5))
+SHIM_VARIABLE_VERSION = 2
+FLAG_TRACE, FLAG_TRACE_FAILING, FLAG_STATS, FLAG_NO_IO_URING, FLAG_FIRST, FLAG_POLICY = (1 << bit for bit in range(6))
 
 MODES = {"sync": 0, "async": 1}
 EXIT_COST_MAX = 1_000_000_000
@@ -38,7 +38,7 @@ class Options:
         self.io_uring = io_uring
         self.quiet = quiet
 
-    def shim_variable(self, control_fd: int) -> str:
+    def shim_variable(self, control_fd: int, nonce: int) -> str:
         """Return the value of SCONE_SHIM for the first process (docs/internals.md, section 1)."""
         flags = FLAG_FIRST
         if self.trace is not None:
@@ -51,4 +51,4 @@ class Options:
             flags |= FLAG_STATS
         if not self.io_uring:
             flags |= FLAG_NO_IO_URING
-        return f"{SHIM_VARIABLE_VERSION},{control_fd},{MODES[self.syscalls]},{self.exit_cost},{flags}"
+        return f"{SHIM_VARIABLE_VERSION},{control_fd},{MODES[self.syscalls]},{self.exit_cost},{flags},{nonce}"

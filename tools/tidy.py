@@ -25,7 +25,7 @@ LEVELS = (
     ("errors", "options", "paths"),
     ("spec",),
     ("cache", "elf", "policy"),
-    ("codegen",),
+    ("codegen", "keys"),
     ("volume",),
     ("build",),
     ("runtime",),
@@ -33,7 +33,8 @@ LEVELS = (
     ("bench",),
     ("libshim",),  # for tests and tools: it isn't there without a compiler, so nothing of the product may need it
 )
-SANS_IO = ("spec/", "codegen/", "policy/", "volume/format", "runtime/wire.py", "runtime/statistics.py",
+SANS_IO = ("spec/", "codegen/", "policy/", "volume/format", "keys/format.py", "keys/seal.py",
+           "keys/record.py", "runtime/wire.py", "runtime/statistics.py",
            "runtime/events.py", "runtime/tracing.py")  # fmt: skip
 SYSTEM_MODULES = {"socket", "subprocess", "shutil", "tempfile", "select", "selectors", "ctypes", "fcntl"}
 FREESTANDING = re.compile(  # elf.h and link.h: types only

@@ -28,8 +28,7 @@ long check_refuse(uint32_t nr, const char *what, long value)
 	return -EIO;
 }
 
-/* Sum of the sizes of an iovec array of the program; saturates. */
-static long vectors_sum(uint64_t vectors, uint64_t count)
+long vectors_sum(uint64_t vectors, uint64_t count)
 {
 	long sum = 0;
 
@@ -78,6 +77,12 @@ static bool is_believed(const struct call_shape *shape, const uint64_t *arg, lon
 		return !(result & (long)(PAGE_SIZE - 1));
 	case RESULT_NEVER:
 		return false;
+	case RESULT_EXACTLY:
+		return result == (int32_t)arg[shape->result_arg];
+	case RESULT_AT_LEAST:
+		return result <= FD_MAX && result >= (int32_t)arg[shape->result_arg];
+	case RESULT_OWNER:
+		return result <= PID_MAX;
 	}
 	return false;
 }
@@ -104,6 +109,8 @@ long check_result(uint32_t nr, const struct call_shape *shape, const uint64_t *a
 	if (u_result == -GATE_RESTART && thread_self()->signal_pending)
 		return u_result;
 	if (u_result > -192 && shape->errnos[-u_result / 64] & 1UL << -u_result % 64)
+		return u_result;
+	if (shape->result == RESULT_OWNER && u_result >= -PID_MAX)
 		return u_result;
 	return check_refuse(nr, "error", u_result);
 }

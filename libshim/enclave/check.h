@@ -19,6 +19,9 @@ NODISCARD long check_result(uint32_t nr, const struct call_shape *shape, const u
 /* 0 when `bytes` (count elements) satisfies the argument's struct check, else -EIO, counted and reported. */
 NODISCARD long check_struct(uint32_t nr, const struct arg_shape *shape, const void *bytes, size_t count);
 
+/* Sum of the sizes of an iovec array of the program (at most 1024 are looked at); saturates; 0 when it can't be read. */
+NODISCARD long vectors_sum(uint64_t vectors, uint64_t count);
+
 /* Counts and reports a refused reply; returns -EIO. */
 long check_refuse(uint32_t nr, const char *what, long value);
 #endif

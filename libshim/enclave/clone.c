@@ -12,6 +12,7 @@
 #include "signal.h"
 #include "clone.h"
 #include "control.h"
+#include "policy.h"
 #include "ring.h"
 #include "stream.h"
 
@@ -37,6 +38,7 @@ static void child_of_fork(struct thread *thread, uint64_t mask)
 	thread->stats.processes = 1;
 	thread_enter(thread);
 	ring_after_fork(thread);
+	policy_after_fork();
 	signal_mask_set(mask);
 }
 

@@ -7,9 +7,11 @@
 #include <linux/fcntl.h>
 #include <linux/resource.h>
 #include "control.h"
+#include "policy.h"
 
 enum { AF_UNIX = 1, SOCK_SEQPACKET = 5, SOCK_CLOEXEC = 02000000, SOL_SOCKET = 1, SCM_RIGHTS = 1,
-       MSG_NOSIGNAL = 0x4000, F_DUPFD_CLOEXEC_ = 1030, CONTROL_FD_MAX = 1024 };
+       MSG_NOSIGNAL = 0x4000, F_DUPFD_CLOEXEC_ = 1030, CONTROL_FD_MAX = 1024,
+       MAPS_MAX = 48 * 1024 };
 
 struct message {
 	void *name; uint32_t name_size, padding_1;
@@ -55,9 +57,21 @@ NODISCARD static long packet_send(struct ctl_header *head, size_t head_size, con
 	return result < 0 ? result : 0;
 }
 
-/* Sends a question and takes its answer; bytes of the answer, or -errno. */
-NODISCARD static long packet_ask(struct ctl_header *head, size_t head_size, const char *tail_1, const char *tail_2,
-				 void *answer, size_t capacity)
+long control_more(int from, void *bytes, size_t capacity)
+{
+	long result;
+
+	do
+		result = gate3(__NR_read, from, bytes, capacity);
+	while (result == -EINTR);
+	if (result > (long)capacity)
+		die("the host gave more bytes than were asked for");
+	return result;
+}
+
+/* Sends a question and takes the first packet of its answer: its bytes, or -errno. *from is where more would come. */
+NODISCARD static long packet_ask_open(struct ctl_header *head, size_t head_size, const char *tail_1, const char *tail_2,
+				      void *answer, size_t capacity, int *from)
 {
 	int pair[2];
 	long result;
@@ -65,28 +79,103 @@ NODISCARD static long packet_ask(struct ctl_header *head, size_t head_size, cons
 	TRY(gate4(__NR_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 	result = packet_send(head, head_size, tail_1, tail_2, pair[1]);
 	gate1(__NR_close, pair[1]);
-	while (result >= 0) {
-		result = gate3(__NR_read, pair[0], answer, capacity);
-		if (result != -EINTR)
-			break;
-		result = 0;
-	}
-	gate1(__NR_close, pair[0]);
-	if (result > (long)capacity)
-		die("the host gave more bytes than were asked for");
+	*from = pair[0];
+	if (result >= 0)
+		result = control_more(pair[0], answer, capacity);
+	if (result <= 0)
+		gate1(__NR_close, pair[0]);
 	return result == 0 ? -EPIPE : result;
 }
 
-void control_hello(bool after_exec)
+/* The same for an answer of one packet. */
+NODISCARD static long packet_ask(struct ctl_header *head, size_t head_size, const char *tail_1, const char *tail_2,
+				 void *answer, size_t capacity)
 {
-	char path[CTL_PATH_MAX];
-	struct ctl_hello hello = { .shim_id = shim_image.id, .flags = after_exec ? CTL_AFTER_EXEC : 0 };
-	long size = gate3(__NR_readlink, "/proc/self/exe", path, sizeof path - 1);
+	int from;
+	long result = packet_ask_open(head, head_size, tail_1, tail_2, answer, capacity, &from);
 
-	path[size < 0 || size >= (long)sizeof path ? 0 : size] = 0;
-	header_fill(&hello.header, CTL_HELLO, 0);
-	if (enclave.control_fd >= 0 && packet_send(&hello.header, sizeof hello, path, NULL, -1) < 0)
+	if (result > 0)
+		gate1(__NR_close, from);
+	return result;
+}
+
+/* A line "start-end perms offset dev inode   path" of executable code from a file. */
+static bool is_code_line(const char *line, size_t size)
+{
+	size_t at = 0;
+
+	while (at < size && line[at] != ' ')
+		at++;
+	if (at + 5 >= size || line[at + 3] != 'x')
+		return false;
+	while (at < size && line[at] != '/')
+		at++;
+	return at < size;
+}
+
+/* Adds the executable lines of /proc/self/maps that name a file; bytes of them. */
+static uint32_t maps_read(char *lines, size_t capacity)
+{
+	char piece[4096];
+	size_t done = 0, line = 0;
+	long fd = gate4(__NR_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY, 0), size;
+
+	while (fd >= 0 && (size = gate3(__NR_read, fd, piece, sizeof piece)) > 0 && size <= (long)sizeof piece)
+		for (long i = 0; i < size; i++) {
+			if (done == capacity)
+				die("this program maps more libraries than its measurement can name");
+			lines[done++] = piece[i];
+			if (piece[i] != '\n')
+				continue;
+			if (!is_code_line(lines + line, done - line))
+				done = line;
+			line = done;
+		}
+	if (fd >= 0)
+		gate1(__NR_close, fd);
+	return (uint32_t)line;
+}
+
+/* Takes over what the runtime answers to HELLO, or stops. */
+static void hello_answered(const uint8_t *answer, long size)
+{
+	struct ctl_hello_answer head;
+
+	if (size < (long)sizeof head)
+		die("the runtime host is gone: nobody hands over the policy");
+	memcpy(&head, answer, sizeof head);
+	if (head.policy_size > (size_t)size - sizeof head || answer[size - 1])
+		die("the runtime host's answer to HELLO can't be read");
+	if (head.error)
+		die((const char *)answer + sizeof head + head.policy_size);
+	policy_install(answer + sizeof head, head.policy_size);
+}
+
+void control_hello(bool after_exec, uint64_t nonce)
+{
+	uint8_t *packet = pages_map(2 * CTL_PACKET_MAX), *answer = packet + CTL_PACKET_MAX;
+	struct ctl_hello *hello = (struct ctl_hello *)packet;
+	char *path = (char *)(hello + 1);
+	long size;
+
+	if (!packet)
+		die("no memory for the shim");
+	if (enclave.control_fd < 0)
+		return;
+	size = gate3(__NR_readlink, "/proc/self/exe", path, CTL_PATH_MAX - 1);
+	size = size < 0 || size >= CTL_PATH_MAX ? 0 : size;
+	*hello = (struct ctl_hello){ .shim_id = shim_image.id, .nonce = nonce, .flags = after_exec ? CTL_AFTER_EXEC : 0 };
+	header_fill(&hello->header, CTL_HELLO, 0);
+	size += (long)sizeof *hello + 1;
+	if (enclave.flags & FLAG_POLICY) {
+		hello->flags |= CTL_WANTS_POLICY;
+		hello->maps_size = maps_read((char *)packet + size, MAPS_MAX);
+		size = packet_ask(&hello->header, (size_t)size + hello->maps_size, NULL, NULL, answer, CTL_PACKET_MAX);
+		hello_answered(answer, size);
+	} else if (packet_send(&hello->header, (size_t)size, NULL, NULL, -1) < 0) {
 		die("the runtime host is gone");
+	}
+	gate2(__NR_munmap, packet, 2 * CTL_PACKET_MAX);
 }
 
 void control_event(uint32_t kind, uint32_t nr, const char *text)
@@ -98,7 +187,7 @@ void control_event(uint32_t kind, uint32_t nr, const char *text)
 		return;		/* without a runtime there is nobody to tell; what is refused stays refused */
 }
 
-long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim)
+long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, struct ctl_exec_answer *given)
 {
 	static char answer[CTL_PATH_MAX * 2];
 	static struct mutex lock;
@@ -119,6 +208,7 @@ long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim)
 	shim_size = copy_string(shim, answer + sizeof head, CTL_PATH_MAX);
 	if (shim_size < 0 || head.error < 0 || head.error > 4095)
 		die("the runtime host's answer to an exec can't be read");
+	*given = head;
 	if (head.error && (long)sizeof head + shim_size + 1 < size)
 		say(answer + sizeof head + shim_size + 1);
 	mutex_unlock(&lock);
@@ -145,6 +235,12 @@ long control_sites(const char *path, uint64_t offset, uint64_t length, struct si
 	}
 	gate2(__NR_munmap, answer, CTL_PACKET_MAX);
 	return count;
+}
+
+long control_call(struct ctl_call *call, size_t size, void *answer, size_t capacity, int *from)
+{
+	header_fill(&call->header, CTL_CALL, 0);
+	return packet_ask_open(&call->header, size, NULL, NULL, answer, capacity, from);
 }
 
 void control_stats(const struct wire_stats *stats, bool is_end)
@@ -175,6 +271,15 @@ void control_trace(struct ctl_trace *packet, size_t size)
 	header_fill(&packet->header, CTL_TRACE, 0);
 	packet->header.size = (uint32_t)size;
 	gate6(__NR_sendto, enclave.control_fd, (long)packet, (long)size, MSG_NOSIGNAL, 0, 0);
+}
+
+void control_helper(int32_t pid)
+{
+	struct ctl_helper message = { .helper_pid = pid };
+
+	header_fill(&message.header, CTL_HELPER, 0);
+	if (packet_send(&message.header, sizeof message, NULL, NULL, -1) < 0)
+		return;		/* without a runtime only waits for the helper notice that it is gone */
 }
 
 void control_start(void)

@@ -9,6 +9,7 @@
 #include <asm/stat.h>
 #include "descriptor.h"
 #include "epoll.h"
+#include "shield.h"
 #include "stream.h"
 
 enum { PIECE_COUNT = 1024, PIECE_SIZE = 1024, AF_INET_ = 2, AF_INET6_ = 10, SOCK_STREAM_ = 1, SOL_SOCKET_ = 1,
@@ -121,7 +122,7 @@ void descriptor_forget(int fd)
 	descriptor->kind = KIND_UNKNOWN;
 	descriptor->is_nonblocking_known = false;
 	descriptor->is_connected = false;
-	descriptor->ops = NULL;
+	shield_release(descriptor);
 }
 
 void descriptor_forget_range(uint32_t first, uint32_t last)

@@ -1,8 +1,8 @@
 /*
  * descriptor.h - what the shim knows of the program's descriptors.
  *
- * Owns: struct descriptor, one for each number; struct fd_ops, the place where shields plug in. Must never: be the truth
- * about what is open (the kernel's table is), only about what the shim did with it. Used by: every call on a descriptor.
+ * Owns: struct descriptor, one for each number. Must never: be the truth about what is open (the kernel's table is), only
+ * about what the shim did with it. Used by: every call on a descriptor.
  */
 #ifndef SCONE_DESCRIPTOR_H
 #define SCONE_DESCRIPTOR_H
@@ -21,19 +21,6 @@ enum descriptor_kind {
 	KIND_EPOLL,
 };
 
-struct descriptor;
-
-/*
- * What a shield does instead of the plain calls. NULL: the plain way. Each returns as the syscall does. The frame is the
- * program's call; number and arguments are those of the row.
- */
-struct fd_ops {
-	const char *name;
-	long (*read)(struct descriptor *descriptor, struct frame *frame);	/* read, recv* and readv alike */
-	long (*write)(struct descriptor *descriptor, struct frame *frame);
-	long (*close)(struct descriptor *descriptor, struct frame *frame);
-};
-
 /* Data that the helper read ahead of the program. */
 struct ahead {
 	const uint8_t *bytes;	/* untrusted memory, or enclave memory after a fork */
@@ -45,6 +32,7 @@ struct ahead {
 };
 
 struct epoll_set;
+struct fd_ops;
 
 struct descriptor {
 	struct mutex mutex;
@@ -52,7 +40,8 @@ struct descriptor {
 	bool     is_nonblocking, is_nonblocking_known;
 	bool     is_connected;	/* a byte went through it, or accept gave it: writes may go behind */
 	bool     is_marked;	/* the helper may read ahead */
-	const struct fd_ops *ops;
+	const struct fd_ops *ops;	/* its shield (shield.h), NULL: none */
+	void    *object;		/* the shield's */
 	struct ahead ahead;
 	struct epoll_set *epoll;	/* KIND_EPOLL: what is registered; the last set that has this number, else */
 	int32_t  next_held;	/* list of descriptors with ahead.is_held, -1 ends it */

@@ -7,6 +7,8 @@
 #include <linux/time.h>
 #include "dispatch.h"
 #include "control.h"
+#include "policy.h"
+#include "shield.h"
 #include "shim_abi.h"
 
 long deny(uint32_t nr, uint32_t error)
@@ -34,6 +36,18 @@ static long serve(struct frame *frame, uint32_t nr)
 		return deny(nr, shape->deny_errno ? shape->deny_errno : ENOSYS);
 	if (unlikely(!is_allowed(nr)))
 		return deny(nr, ENOSYS);
+	if (unlikely(enclave.has_policy)) {
+		long result = policy_serve(frame, shape);
+
+		if (result != -SHIELD_PLAIN)
+			return result;
+	}
+	if (unlikely(enclave.has_shields)) {
+		long result = shield_serve(frame, shape);
+
+		if (result != -SHIELD_PLAIN)
+			return result;
+	}
 	return shape->handler(frame);
 }
 

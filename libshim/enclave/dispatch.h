@@ -16,7 +16,10 @@ long dispatch(struct frame *frame);
 /* The handler of every row without one of its own: by the exit that mode and row allow, with the row's checks. */
 long sys_pass(struct frame *frame);
 
-/* The same, always on the program's own thread. */
+/* The same by another row than the call's own: that of a command. */
+long pass_shaped(struct frame *frame, const struct call_shape *shape);
+
+/* As sys_pass, always on the program's own thread. */
 long pass_by_gate(struct frame *frame);
 
 /*

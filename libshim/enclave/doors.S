@@ -13,24 +13,11 @@
  *            program ◄─ jmp *rip ◄─ door_leave ◄────────────────────────┘
  *                                       └─ a signal waits: signal_leave(), gate_unmask, handler, then the program
  */
+#include "asm.h"
 #include "frame.h"
 #include "thread.h"
 
 #define SIGFRAME_INFO 304		/* siginfo behind ucontext in the kernel's struct rt_sigframe */
-
-.macro FUNCTION name
-	.balign 16
-	.globl	\name
-	.hidden	\name
-	.type	\name, @function
-\name:
-.endm
-
-.macro LABEL name
-	.globl	\name
-	.hidden	\name
-\name:
-.endm
 
 .macro SAVE_FRAME
 	mov	%rax, FRAME_RAX(%rsp)

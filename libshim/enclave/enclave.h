@@ -30,6 +30,7 @@ enum enclave_flags {
 	FLAG_STATS         = 1u << 2,
 	FLAG_NO_URING      = 1u << 3,
 	FLAG_FIRST         = 1u << 4,	/* the process that scone-wrap became; its children lose it */
+	FLAG_POLICY        = 1u << 5,	/* nothing runs before the runtime has handed over a policy */
 };
 
 struct enclave {
@@ -41,6 +42,8 @@ struct enclave {
 	uint64_t text_start, text_end;	/* executable range of the shim, door code included */
 	bool     has_fsgsbase;
 	bool     is_exit_dear;		/* a synchronous exit costs more than a crossing of the ring: all that can crosses there */
+	bool     has_policy;		/* the runtime handed one over (policy.h) */
+	bool     has_shields;		/* some descriptor has, or had, a shield */
 	bool     has_signalfd;		/* its readiness depends on who asks: waits take the gate from now on */
 	const char *shim_path;		/* as it stood in LD_PRELOAD */
 };

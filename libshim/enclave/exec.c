@@ -10,7 +10,7 @@
 #include "clone.h"
 #include "ring.h"
 
-enum { ENVIRONMENT_MAX = 1 << 20, PRELOAD_MAX = CTL_PATH_MAX + 8192, SETTING_MAX = 96, SHIM_READABLE = 4 };
+enum { ENVIRONMENT_MAX = 1 << 20, PRELOAD_MAX = CTL_PATH_MAX + 8192, SETTING_MAX = 128, SHIM_READABLE = 4 };
 
 static const char preload_name[] = "LD_PRELOAD=", setting_name[] = "SCONE_SHIM=";
 
@@ -48,12 +48,12 @@ static long environment_find(char **environment, long count, const char *name)
 	return count;
 }
 
-static void setting_write(char *bytes)
+static void setting_write(char *bytes, uint64_t nonce)
 {
 	struct text text = { bytes, 0, SETTING_MAX };
 
 	text_add(&text, setting_name);
-	text_add(&text, "1,");
+	text_add(&text, "2,");
 	text_add_number(&text, enclave.control_fd);
 	text_add(&text, ",");
 	text_add_number(&text, enclave.mode);
@@ -61,9 +61,11 @@ static void setting_write(char *bytes)
 	text_add_number(&text, (long)enclave.exit_cost);
 	text_add(&text, ",");
 	text_add_number(&text, enclave.flags & (thread_self()->gate_only ? ~(uint32_t)FLAG_FIRST : ~0u));
+	text_add(&text, ",");
+	text_add_number(&text, (long)(nonce & INT64_MAX));
 }
 
-static long environment_build(struct image *image, const uint64_t *program, long count)
+static long environment_build(struct image *image, const uint64_t *program, long count, uint64_t nonce)
 {
 	struct text preload = { image->preload, 0, sizeof image->preload };
 	long at;
@@ -81,7 +83,7 @@ static long environment_build(struct image *image, const uint64_t *program, long
 		count++;
 	}
 	image->environment[at] = image->preload;
-	setting_write(image->setting);
+	setting_write(image->setting, nonce);
 	image->environment[count] = image->setting;
 	image->environment[count + 1] = NULL;
 	return 0;
@@ -94,14 +96,19 @@ static long image_start(struct frame *frame, struct image *image, const uint64_t
 	int dirfd = is_at ? (int)frame->arg[0] : AT_FDCWD;
 	long flags = is_at ? (long)frame->arg[4] : 0, argv = (long)frame->arg[is_at ? 2 : 1];
 	struct thread *thread = thread_self();
+	struct ctl_exec_answer given;
 	long result;
 
 	TRY(copy_string(image->path, (const char *)frame->arg[is_at ? 1 : 0], sizeof image->path));
-	TRY(control_exec(dirfd, (uint32_t)flags, image->path, image->shim));
+	TRY(control_exec(dirfd, (uint32_t)flags, image->path, image->shim, &given));
 	if (!image->shim[0])
 		memcpy(image->shim, enclave.shim_path, string_size(enclave.shim_path) + 1);
-	TRY(environment_build(image, program, count));
-	if (gate4(__NR_faccessat2, AT_FDCWD, image->shim, SHIM_READABLE, AT_EACCESS) < 0) {
+	if (given.flags & CTL_EXEC_UNWRAPPED)
+		TRY(copy_guarded(image->environment, program, (size_t)(count + 1) * sizeof(char *)));
+	else
+		TRY(environment_build(image, program, count, given.nonce));
+	if (!(given.flags & CTL_EXEC_UNWRAPPED) &&
+	    gate4(__NR_faccessat2, AT_FDCWD, image->shim, SHIM_READABLE, AT_EACCESS) < 0) {
 		say("exec refused: the shim can't be read by this user or from this root directory, so the new program "
 		    "would run unprotected: make it readable there");
 		return -EACCES;

@@ -7,18 +7,16 @@
 #include <asm/ioctls.h>
 #include <linux/fcntl.h>
 #include <linux/close_range.h>
-#include "chains.h"
-#include "check.h"
 #include "dispatch.h"
 #include "control.h"
 #include "descriptor.h"
 #include "epoll.h"
 #include "multiplex.h"
 #include "ring.h"
+#include "shield.h"
 #include "stream.h"
 
-enum { DT_LNK = 10, NAME_AT = 19, RECLEN_AT = 16, TYPE_AT = 18, F_DUPFD_CLOEXEC_NR = 1030,
-       FD_MAX = 0x7fffffff };
+enum { DT_LNK = 10, NAME_AT = 19, RECLEN_AT = 16, TYPE_AT = 18, F_DUPFD_CLOEXEC_NR = 1030 };
 
 static bool is_own(uint64_t fd)
 {
@@ -34,8 +32,7 @@ long sys_close(struct frame *frame)
 		return -EBADF;
 	if (thread_self()->gate_only)
 		return pass_by_gate(frame);
-	if (ring_post_state(fd) > 0)
-		TRY(ring_settle(thread_self(), fd, RING_RESTART));
+	TRY(ring_leave(thread_self(), fd));
 	descriptor_forget(fd);
 	return sys_pass(frame);
 }
@@ -54,14 +51,9 @@ static void make_way(uint64_t wanted)
 	enclave.control_fd = (int32_t)moved;
 }
 
-/* dup2 and dup3 give the number that was asked for, F_DUPFD none below it. */
-static long number_check(const struct frame *frame, int target, long result)
+static long number_get(struct frame *frame)
 {
-	bool is_least = frame->nr == __NR_fcntl;
-
-	if (result < 0 || (target < 0 && !is_least) || (is_least ? result >= (int)frame->arg[2] : result == target))
-		return result > FD_MAX ? check_refuse((uint32_t)frame->nr, "a descriptor", result) : result;
-	return check_refuse((uint32_t)frame->nr, "another number than was asked for:", result);
+	return frame->nr == __NR_fcntl ? multiplex(frame, &fcntl_table, (uint32_t)frame->arg[1], 2) : sys_pass(frame);
 }
 
 /* dup, dup2, dup3 and F_DUPFD: `target` is replaced (-1: a free number is taken). */
@@ -72,17 +64,21 @@ static long duplicate(struct frame *frame, int target)
 	long result;
 
 	if (thread->gate_only || (int)frame->arg[0] == target)
-		return number_check(frame, target, pass_by_gate(frame));
+		return number_get(frame);
 	stream_flush(thread);
-	if (target >= 0)
+	if (target >= 0) {
+		TRY(ring_leave(thread, target));
 		descriptor_forget(target);
-	result = number_check(frame, target, sys_pass(frame));
+	}
+	result = number_get(frame);
 	if (result < 0)
 		return result;
 	from = descriptor_of((int)frame->arg[0]);
 	to = descriptor_of((int)result);
-	if (from && to)
+	if (from && to) {
 		epoll_share(from, to);
+		shield_share(from, to);
+	}
 	return result;
 }
 
@@ -115,8 +111,10 @@ long sys_close_range(struct frame *frame)
 
 	if (!thread_self()->gate_only) {
 		stream_flush(thread_self());
-		if (!(flags & CLOSE_RANGE_CLOEXEC))
+		if (!(flags & CLOSE_RANGE_CLOEXEC)) {
+			TRY(ring_leave_range(thread_self(), first, last));
 			descriptor_forget_range(first, last);
+		}
 	}
 	if (enclave.control_fd < 0 || first > last || own < first || own > last)
 		return pass_by_gate(frame);
@@ -215,13 +213,10 @@ long sys_getdents64(struct frame *frame)
 {
 	long size;
 
-	if (enclave.control_fd < 0 || !is_fd_directory(frame->arg[0])) {
-		size = sys_pass(frame);
-		return listing_check(__NR_getdents64, frame->arg[1], size, DIRENT64_NAME);
-	}
+	if (enclave.control_fd < 0 || !is_fd_directory(frame->arg[0]))
+		return sys_pass(frame);
 	do {
 		size = pass_by_gate(frame);
-		size = listing_check(__NR_getdents64, frame->arg[1], size, DIRENT64_NAME);
 		if (size > 0)
 			size = entry_hide((uint8_t *)frame->arg[1], size) ? : -EAGAIN;
 	} while (size == -EAGAIN);
@@ -231,5 +226,5 @@ long sys_getdents64(struct frame *frame)
 long sys_getdents(struct frame *frame);
 long sys_getdents(struct frame *frame)
 {
-	return listing_check(__NR_getdents, frame->arg[1], pass_by_gate(frame), DIRENT_NAME);
+	return pass_by_gate(frame);
 }

@@ -10,6 +10,7 @@
  *   handler returns ── gate_restorer ─► rt_sigreturn ──► the program where it was interrupted
  *   doors.S ── gate_unmask ─► (mask set, the deferred signal comes here) ──► the program
  */
+#include "asm.h"
 #include "frame.h"
 #include "thread.h"
 
@@ -27,20 +28,6 @@ gate_start:
 	mov	%r8, %r10
 	mov	%r9, %r8
 	mov	8(%rsp), %r9
-.endm
-
-.macro FUNCTION name
-	.balign 16
-	.globl	\name
-	.hidden	\name
-	.type	\name, @function
-\name:
-.endm
-
-.macro LABEL name
-	.globl	\name
-	.hidden	\name
-\name:
 .endm
 
 FUNCTION gate6

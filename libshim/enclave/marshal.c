@@ -8,7 +8,6 @@
  *         ◄─ copied in once, structs checked in a private copy ◄──────────────────────────────┘
  */
 #include <linux/fcntl.h>
-#include <linux/poll.h>
 #include <linux/resource.h>
 #include "dispatch.h"
 #include "check.h"
@@ -20,7 +19,7 @@
 #include "untrusted.h"
 
 enum { PATH_SIZE = 4096, STRUCT_MAX = 1024, SOCKADDR_MAX = 128, VECTORS_MAX = 1024, NO_RING = 1, MSG_NOSIGNAL_ = 0x4000,
-       CONTROL_MAX = 16384, OPTION_MAX = 65536 };
+       CONTROL_MAX = 16384, OPTION_MAX = 65536, SET_COUNT = 1024 };
 
 struct header {		/* the kernel's struct user_msghdr */
 	uint64_t name; int32_t name_size, padding_1;
@@ -89,6 +88,14 @@ static long sized_pack(struct parcel *parcel, uint32_t i, bool is_in)
 	if (__builtin_mul_overflow(parcel->arg[at->size_arg], (uint64_t)at->size, &size))
 		return NO_RING;
 	return bytes_pack(parcel, i, size, is_in);
+}
+
+/* Programs count further than their sets reach (by getdtablesize()); only the kernel knows how far it looks. */
+static long set_pack(struct parcel *parcel, uint32_t i)
+{
+	uint64_t count = parcel->arg[parcel->shape->arg[i].size_arg];
+
+	return count > SET_COUNT ? NO_RING : bytes_pack(parcel, i, (count + 63) / 64 * 8, true);
 }
 
 /* The program's buffer whose capacity another argument points to. */
@@ -219,9 +226,11 @@ static long argument_pack(struct parcel *parcel, uint32_t i)
 	case ARG_MSG_OUT:
 		return message_pack(parcel, i, at->kind == ARG_MSG_IN);
 	case ARG_FDSET:
-		return bytes_pack(parcel, i, (parcel->arg[at->size_arg] + 63) / 64 * 8, true);
+		return set_pack(parcel, i);
 	case ARG_ADDRESS:
 	case ARG_PATH_ARRAY:
+	case ARG_MSGS_IN:
+	case ARG_MSGS_OUT:
 		return parcel->arg[i] ? NO_RING : 0;
 	}
 	return NO_RING;
@@ -259,39 +268,25 @@ static long struct_unpack(struct parcel *parcel, uint32_t nr, uint32_t i)
 	return copy_guarded((void *)parcel->arg[i], copy, at->size);
 }
 
-/* Bytes, or elements that are checked one by one. */
+/* Bytes, or elements that are checked one by one, of which one field may be all that comes back. */
 static long bytes_unpack(struct parcel *parcel, uint32_t nr, uint32_t i, long result)
 {
 	const struct arg_shape *at = &parcel->shape->arg[i];
 	bool is_counted = parcel->shape->result == RESULT_AT_MOST || parcel->shape->result == RESULT_COUNT;
 	uint64_t size = is_counted && at->kind == ARG_OUT ? (uint64_t)result * at->size : parcel->size[i];
+	size_t back_size = at->back_size ? at->back_size : at->size;
 	uint8_t copy[STRUCT_MAX];
 
 	if (!parcel->lane[i])
 		return 0;
 	if (size > parcel->size[i])
 		size = parcel->size[i];		/* MSG_TRUNC: the result may be more than there was room for */
-	if (!at->check)
+	if (!at->check && !at->back_size)
 		return copy_guarded((void *)parcel->arg[i], parcel->lane[i], size);
 	for (uint64_t done = 0; done < size; done += at->size) {
 		copy_in(copy, (uint8_t *)parcel->lane[i] + done, at->size);
 		TRY(check_struct(nr, at, copy, 1));
-		TRY(copy_guarded((uint8_t *)parcel->arg[i] + done, copy, at->size));
-	}
-	return 0;
-}
-
-/* Of pollfds only revents come back: the host has no say in what is polled. */
-static long polled_unpack(struct parcel *parcel)
-{
-	struct pollfd *program = (struct pollfd *)parcel->arg[0];
-	const struct pollfd *lane = parcel->lane[0];
-
-	for (uint64_t i = 0; lane && (i + 1) * sizeof *lane <= parcel->size[0]; i++) {
-		int16_t u_revents;
-
-		copy_in(&u_revents, &lane[i].revents, sizeof u_revents);
-		TRY(copy_guarded(&program[i].revents, &u_revents, sizeof u_revents));
+		TRY(copy_guarded((uint8_t *)parcel->arg[i] + done + at->back_at, copy + at->back_at, back_size));
 	}
 	return 0;
 }
@@ -352,8 +347,6 @@ static long argument_unpack(struct parcel *parcel, uint32_t nr, uint32_t i, long
 	case ARG_OUT:
 	case ARG_INOUT:
 	case ARG_FDSET:
-		if (nr == __NR_poll || nr == __NR_ppoll)
-			return polled_unpack(parcel);
 		return bytes_unpack(parcel, nr, i, result);
 	case ARG_OUT_STRUCT:
 	case ARG_INOUT_STRUCT:
@@ -440,21 +433,21 @@ static bool is_timed(const struct call_shape *shape, int fd)
 	       (time[0] || time[1]);
 }
 
-long pass_by_ring(struct frame *frame)
+long exit_by_ring(struct frame *frame, const struct call_shape *shape)
 {
 	uint32_t nr = (uint32_t)frame->nr;
 	struct io_part vectors[VECTORS_MAX];
 	struct thread *thread = thread_self();
-	struct parcel parcel = { .shape = &call_shapes[nr], .thread = thread, .arg = frame->arg, .vectors = vectors };
-	enum ring_class class = ring_class_of(parcel.shape);
+	struct parcel parcel = { .shape = shape, .thread = thread, .arg = frame->arg, .vectors = vectors };
+	enum ring_class class = ring_class_of(shape);
 	long result;
 
-	if (!is_shareable(nr, parcel.shape, frame->arg) || !ring_attach(thread))
-		return pass_by_gate(frame);
+	if (!is_shareable(nr, shape, frame->arg) || !ring_attach(thread))
+		return exit_by_gate(frame, shape);
 	result = pack(&parcel);
 	if (result == NO_RING) {
 		lane_data_release(thread);
-		return pass_by_gate(frame);
+		return exit_by_gate(frame, shape);
 	}
 	if (result == 0) {
 		if (thread->has_posted)
@@ -462,12 +455,12 @@ long pass_by_ring(struct frame *frame)
 		result = ring_call(thread, nr, parcel.sent, class);
 		thread->has_posted = false;
 		if (result == -GATE_RESTART && class == RING_RESTART &&
-		    (!signal_restarts(thread) || is_timed(parcel.shape, (int)frame->arg[0])))
+		    (!signal_restarts(thread) || is_timed(shape, (int)frame->arg[0])))
 			result = -EINTR;
 		thread->stats.calls_by_exit[WIRE_EXIT_RING]++;
 		if (result == -EPIPE || result == -EFBIG)
 			signals_follow(&parcel, result, nr);
-		result = check_result(nr, parcel.shape, frame->arg, result);
+		result = check_result(nr, shape, frame->arg, result);
 		if (result >= 0)
 			result = unpack(&parcel, nr, result);
 	}

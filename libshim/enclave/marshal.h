@@ -8,7 +8,14 @@
 #define SCONE_MARSHAL_H
 
 #include "enclave.h"
+#include "shape.h"
 
-/* Makes the frame's call by the ring; the checked result. Takes the gate where the call can't be marshalled. */
-long pass_by_ring(struct frame *frame);
+/*
+ * Makes the frame's call by the ring, or by the gate where it can't be marshalled; the result after the checks of result,
+ * errno and struct fields by `shape`. What only a predicate can say is its caller's.
+ */
+NODISCARD long exit_by_ring(struct frame *frame, const struct call_shape *shape);
+
+/* The same, by the gate. (pass.c) */
+NODISCARD long exit_by_gate(struct frame *frame, const struct call_shape *shape);
 #endif

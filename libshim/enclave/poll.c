@@ -6,7 +6,6 @@
  */
 #include <linux/poll.h>
 #include "dispatch.h"
-#include "ready.h"
 #include "signal.h"
 #include "stream.h"
 
@@ -72,16 +71,16 @@ long sys_poll(struct frame *frame)
 
 	thread_self()->stats.turns++;
 	if (held <= 0)
-		return polled_pass(frame, wait_pass);
+		return wait_pass(frame);
 	now.arg[2] = 0;
-	TRY(polled_pass(&now, wait_pass));
+	TRY(wait_pass(&now));
 	return held_add(frame->arg[0], frame->arg[1]);
 }
 
 long sys_ppoll(struct frame *frame);
 long sys_ppoll(struct frame *frame)
 {
-	static const struct { int64_t seconds, nanoseconds; } none;
+	int64_t none[2] = { 0 };	/* comes back, so it is no constant */
 	struct frame now = *frame;
 	long held = held_count(frame->arg[0], frame->arg[1]), result;
 
@@ -90,8 +89,8 @@ long sys_ppoll(struct frame *frame)
 		return -EINVAL;
 	TRY(call_mask_begin(&now.arg[3]));
 	if (held > 0)
-		now.arg[2] = (uint64_t)&none;
-	result = polled_pass(&now, frame->arg[3] ? pass_by_gate : wait_pass);
+		now.arg[2] = (uint64_t)none;
+	result = frame->arg[3] ? pass_by_gate(&now) : wait_pass(&now);
 	call_mask_end();
 	return result >= 0 && held > 0 ? held_add(frame->arg[0], frame->arg[1]) : result;
 }
@@ -132,17 +131,14 @@ static long select_add(uint64_t set, uint64_t count, const uint64_t *found, long
 
 static long select_any(struct frame *frame, bool by_gate)
 {
-	static const struct { int64_t seconds, fraction; } none;
-	uint64_t found[16], zero[2];
+	uint64_t found[16], zero[2] = { 0 };
 	struct frame now = *frame;
 	long held = select_held(frame->arg[1], frame->arg[0], found), result;
 
 	thread_self()->stats.turns++;
-	if (held > 0) {
-		memcpy(zero, &none, sizeof zero);
+	if (held > 0)
 		now.arg[4] = (uint64_t)zero;
-	}
-	result = selected_pass(&now, by_gate ? pass_by_gate : wait_pass);
+	result = by_gate ? pass_by_gate(&now) : wait_pass(&now);
 	return result >= 0 && held > 0 ? select_add(frame->arg[1], frame->arg[0], found, result) : result;
 }
 

@@ -1,73 +1,63 @@
 /*
- * ready.c - what the host says is ready: only what the program asked for.
+ * ready.c - what the host says is ready: only what the program asked for, and no later than it asked.
  *
- * Owns: the copies of the requests of poll and select, against which the replies are checked, whichever exit they came
- * by. Must never: write what the kernel wouldn't, another thread may be using it. Called by: poll.c.
+ * Owns: the predicates of poll and select. Must never: take what another thread of the program may be changing (a pollfd's
+ * fd and events) for the host's word. Called by: believe.c.
  */
 #include <linux/poll.h>
+#include "calls.gen.h"
 #include "check.h"
-#include "ready.h"
+#include "predicates.h"
 
-enum { POLLED_MAX = 1 << 20, POLLED_HERE = 256, SETS = 3, WORDS_MAX = (1 << 20) / 64, WORDS_HERE = 16 };
+enum { SETS = 3, PIECE = 16, MICROSECONDS = 1000000, NANOSECONDS = 1000000000 };
 
-/* Room for `size` bytes: `here` if it suffices, else pages that room_free() gives back; NULL without memory. */
-static void *room_take(void *here, size_t capacity, size_t size)
+struct time { int64_t seconds, fraction; };
+
+/* Only what was asked may have a fraction of more than a second (a timeval). */
+long remaining_check(const struct reply *reply)
 {
-	return size <= capacity ? here : pages_map(size);
+	for (uint32_t i = 0; i < reply->shape->arg_count; i++) {
+		const struct arg_shape *at = &reply->shape->arg[i];
+		int64_t unit = at->check == check_timeval ? MICROSECONDS : NANOSECONDS;
+		struct time asked, got;
+
+		if (at->kind != ARG_INOUT_STRUCT || reply->asked_size[i] != sizeof asked)
+			continue;
+		memcpy(&asked, reply->asked[i], sizeof asked);
+		TRY(copy_guarded(&got, (void *)reply->arg[i], sizeof got));
+		if (got.seconds == asked.seconds && got.fraction == asked.fraction)
+			continue;
+		if (__builtin_add_overflow(asked.seconds, asked.fraction / unit, &asked.seconds))
+			asked.seconds = INT64_MAX;
+		asked.fraction %= unit;
+		if (got.seconds < 0 || got.fraction < 0 || got.fraction >= unit || got.seconds > asked.seconds ||
+		    (got.seconds == asked.seconds && got.fraction > asked.fraction))
+			return check_refuse(reply->nr, "a remaining time of seconds", got.seconds);
+	}
+	return 0;
 }
 
-static void room_free(void *room, const void *here, size_t size)
+/* Only revents are looked at: another thread of the program may change fd and events meanwhile. */
+long believe_polled(const struct reply *reply)
 {
-	if (room != here)
-		gate2(__NR_munmap, room, size);
-}
-
-/*
- * The number of ready descriptors, or -EIO. Only revents are looked at, and taken back where they are a lie: another
- * thread of the program may change fd and events meanwhile.
- */
-static long polled_check(uint32_t nr, const struct pollfd *asked, struct pollfd *program, size_t count)
-{
+	const struct pollfd *asked = reply->asked[0];
+	struct pollfd *program = (struct pollfd *)reply->arg[0];
+	size_t count = (uint32_t)reply->arg[1];
 	long ready = 0;
 
+	TRY(remaining_check(reply));
+	TRY(reply->result);
+	if (count * sizeof *asked > reply->asked_size[0])
+		return check_refuse(reply->nr, "descriptors without memory", (long)count);
 	for (size_t i = 0; i < count; i++) {
-		const int16_t none = 0;
 		int16_t revents;
 
 		TRY(copy_guarded(&revents, &program[i].revents, sizeof revents));
 		ready += revents != 0;
-		if (!(revents & ~(asked[i].events | POLLERR | POLLHUP | POLLNVAL)) && (asked[i].fd >= 0 || !revents))
-			continue;
-		TRY(copy_guarded(&program[i].revents, &none, sizeof none));
-		return check_refuse(nr, "events that were not asked for", revents);
+		if (revents & ~(asked[i].events | POLLERR | POLLHUP | POLLNVAL) || (asked[i].fd < 0 && revents))
+			return check_refuse(reply->nr, "events that were not asked for", revents);
 	}
-	return ready;
-}
-
-long polled_pass(struct frame *frame, long (*pass)(struct frame *frame))
-{
-	struct pollfd here[POLLED_HERE], *program = (struct pollfd *)frame->arg[0], *asked;
-	size_t count = (uint32_t)frame->arg[1], size = count * sizeof *asked;
-	long result, ready;
-
-	if (count > POLLED_MAX || !count)
-		return pass(frame);
-	asked = room_take(here, sizeof here, size);
-	if (!asked)
-		return -ENOMEM;
-	if (copy_guarded(asked, program, size) < 0) {
-		room_free(asked, here, size);
-		return pass(frame);		/* the kernel's error */
-	}
-	result = pass(frame);
-	if (result >= 0) {
-		ready = polled_check((uint32_t)frame->nr, asked, program, count);
-		if (ready >= 0 && ready != result)
-			ready = check_refuse((uint32_t)frame->nr, "a count of ready descriptors", result);
-		result = ready;
-	}
-	room_free(asked, here, size);
-	return result;
+	return ready == reply->result ? ready : check_refuse(reply->nr, "a count of ready descriptors", reply->result);
 }
 
 static long bits(uint64_t word)
@@ -79,75 +69,48 @@ static long bits(uint64_t word)
 	return count;
 }
 
-/*
- * `asked` and `got`: three sets of `words` each. The kernel looks at no more numbers than its table has (64 at least):
- * the words after those stay as they were and don't count.
- */
-static bool selected_is_true(const uint64_t *asked, const uint64_t *got, size_t words, long result)
+/* How far the sets were compared. The kernel looks at no more numbers than its table has (64 at least): the words after
+ * those stay as they were and don't count. */
+struct selection { long count; bool is_true; };
+
+/* Up to PIECE words of the three sets, from `from` on. 0, or -EIO when a bit was not asked for. */
+static long piece_compare(const struct reply *reply, size_t from, size_t words, struct selection *so_far)
 {
-	long count = 0;
-	bool same = true;
+	uint64_t got[SETS][PIECE] = { 0 };
 
-	for (size_t i = 0; i < SETS * words; i++) {
-		if (got[i] & ~asked[i])
-			return false;
-		count += bits(got[i]);
-	}
-	for (size_t i = words; i > 1 && same && count != result; i--) {
-		for (size_t set = 0; set < SETS; set++) {
-			size_t at = set * words + i - 1;
+	for (uint32_t set = 0; set < SETS; set++)
+		if (reply->asked[1 + set])
+			TRY(copy_guarded(got[set], (uint64_t *)reply->arg[1 + set] + from, words * 8));
+	for (size_t i = 0; i < words; i++) {
+		for (uint32_t set = 0; set < SETS; set++) {
+			const uint64_t *asked = reply->asked[1 + set];
+			uint64_t word = asked ? asked[from + i] : 0;
 
-			same = same && got[at] == asked[at];
-			count -= bits(got[at]);
+			if (got[set][i] & ~word)
+				return -EIO;
+			so_far->is_true = so_far->is_true && got[set][i] == word;
+			so_far->count += bits(got[set][i]);
 		}
+		so_far->is_true = so_far->is_true || so_far->count == reply->result;
 	}
-	return same && count == result;
-}
-
-/* The three sets that the frame's arguments 1 to 3 point to; absent ones are empty. */
-static long sets_get(const struct frame *frame, uint64_t *sets, size_t words)
-{
-	memset(sets, 0, SETS * words * sizeof *sets);
-	for (size_t i = 0; i < SETS; i++)
-		if (frame->arg[1 + i])
-			TRY(copy_guarded(&sets[i * words], (void *)frame->arg[1 + i], words * sizeof *sets));
 	return 0;
 }
 
-static long sets_put(const struct frame *frame, const uint64_t *sets, size_t words)
+long believe_selected(const struct reply *reply)
 {
-	for (size_t i = 0; i < SETS; i++)
-		if (frame->arg[1 + i])
-			TRY(copy_guarded((void *)frame->arg[1 + i], &sets[i * words], words * sizeof *sets));
-	return 0;
-}
+	struct selection so_far = { 0 };
+	size_t words = SIZE_MAX;
+	long result = 0;
 
-long selected_pass(struct frame *frame, long (*pass)(struct frame *frame))
-{
-	uint64_t here[2 * SETS * WORDS_HERE], *asked;
-	size_t words = ((uint32_t)frame->arg[0] + 63UL) / 64, size = 2 * SETS * words * sizeof *asked;
-	long result;
-
-	if (words > WORDS_MAX || !words)
-		return pass(frame);
-	asked = room_take(here, sizeof here, size);
-	if (!asked)
-		return -ENOMEM;
-	result = sets_get(frame, asked, words);
-	if (result < 0) {
-		room_free(asked, here, size);
-		return pass(frame);		/* the kernel's error */
-	}
-	result = pass(frame);
-	if (result >= 0) {
-		uint64_t *got = &asked[SETS * words];
-
-		if (sets_get(frame, got, words) < 0 || !selected_is_true(asked, got, words, result)) {
-			result = check_refuse((uint32_t)frame->nr, "ready descriptors", result);
-			if (sets_put(frame, asked, words) < 0)
-				result = -EFAULT;
-		}
-	}
-	room_free(asked, here, size);
-	return result;
+	TRY(remaining_check(reply));
+	TRY(reply->result);
+	for (uint32_t set = 1; set <= SETS; set++)
+		if (reply->asked[set] && reply->asked_size[set] / 8 < words)
+			words = reply->asked_size[set] / 8;
+	words = words == SIZE_MAX ? 0 : words;
+	for (size_t i = 0; i < words && !result; i += PIECE)
+		result = piece_compare(reply, i, words - i < PIECE ? words - i : PIECE, &so_far);
+	if (result == -EIO || (words ? !so_far.is_true : reply->result != 0))
+		return check_refuse(reply->nr, "ready descriptors", reply->result);
+	return result < 0 ? result : reply->result;
 }

@@ -8,7 +8,7 @@
  */
 #include "ring_inner.h"
 
-enum { WAIT_NS = 100000000 };
+enum { WAIT_NS = 100000000, LOOKS_A_STEP = 8 };
 
 static const struct kernel_timespec wait_time = { 0, WAIT_NS };
 
@@ -113,15 +113,19 @@ static bool lane_spin(struct thread *thread, struct lane *lane, enum ring_class 
 {
 	uint64_t start = ring_cycles(), now = start, before;
 
-	do {
-		if (lane_done(lane, fetch32(&lane->wire->done)))
-			return true;
+	while (now - start < budget) {
+		for (int i = 0; i < LOOKS_A_STEP; i++) {
+			if (lane_done(lane, fetch32(&lane->wire->done)))
+				return true;
+			__asm__ volatile("pause");
+		}
 		if (class != RING_WAIT && thread->signal_pending)
 			return false;
-		__asm__ volatile("pause");
 		before = now;
 		now = ring_cycles();
-	} while (now - start < budget && !pace_taken(lane, before, now));
+		if (pace_taken(lane, before, now))
+			return false;
+	}
 	return false;
 }
 
@@ -183,12 +187,12 @@ long lane_cross(struct thread *thread, uint8_t kind, uint16_t count, enum ring_c
 			return -GATE_RESTART;
 		TRY(lane_enter(thread, class));
 		woken = lane_issue(lane, kind, count);
-		spun = lane_spin(thread, lane, class, pace_budget(lane, woken));
+		spun = lane_spin(thread, lane, class, pace_budget(lane, woken, class));
 		if (!spun)
 			lane_sleep(thread, lane, class);
 		lane->stats.spun += spun;
 		lane->stats.slept += !spun;
-		pace_done(lane, spun, class);
+		pace_done(lane, spun);
 		u_result = (long)fetch64(&lane->wire->result);
 		if (likely(!lane_leave(lane, class))) {
 			if (u_result == RING_NOT_BEGUN)

@@ -96,8 +96,21 @@ int ring_post_state(int fd);
 /* Waits until the kernel has all that any thread posted on `fd`. 0, the -errno it met, or as a signal has it. */
 long ring_settle(struct thread *thread, int fd, enum ring_class class);
 
+/*
+ * Before the number `fd` is closed or replaced: all that was posted on it is with the kernel, or goes on by a number of
+ * the helper's own, or is dropped as SO_LINGER has it. Waits only where the kernel would (a linger time), or without a
+ * free number. 0, or -GATE_RESTART.
+ */
+NODISCARD long ring_leave(struct thread *thread, int fd);
+
+/* The same for first..last. */
+NODISCARD long ring_leave_range(struct thread *thread, uint32_t first, uint32_t last);
+
 /* The helper's process id, 0 when there is none: for who filters what wait(2) sees. */
 int ring_helper_pid(void);
+
+/* Stops the program when the helper is gone though nobody ended it. Safe in a signal handler. */
+void ring_check_helper(void);
 
 /* Sends what was posted, ends the helper, waits until it is gone, and lets no other be made until ring_resume(). Calls
  * of other threads that are under way are interrupted and made again later. */

@@ -23,7 +23,9 @@ struct pace {
 	bool     together;		/* the twin is kept on core twin_cpu; else off it, or anywhere */
 	uint32_t twin_cpu;
 	uint32_t cpu;			/* ours at the newest request */
-	uint32_t near, far, misses;
+	uint32_t near, far;
+	uint32_t trouble;		/* what spinning has met of late */
+	uint64_t switches;		/* times this thread had lost its core when it was last asked */
 	uint64_t last_done, since, retry, backoff;
 };
 
@@ -94,14 +96,14 @@ uint8_t pace_issue(struct lane *lane);
 /* Before the sleeping twin is woken. */
 void pace_wake(struct lane *lane);
 
-/* For how many cycles to spin; `woken`: the twin slept. */
-uint64_t pace_budget(const struct lane *lane, bool woken);
+/* For how many cycles to spin for the reply to a call of `class`; `woken`: the twin slept. */
+uint64_t pace_budget(const struct lane *lane, bool woken, enum ring_class class);
 
-/* Whether a step of spinning took so long that somebody else must have had the core: stop spinning. */
+/* Whether a step of spinning took long, and others have had the core so often that spinning shall stop. */
 bool pace_taken(struct lane *lane, uint64_t before, uint64_t now);
 
 /* After a request. */
-void pace_done(struct lane *lane, bool spun, enum ring_class class);
+void pace_done(struct lane *lane, bool spun);
 
 /* Begins a request on the thread's lane, issues what `kind` and `count` say (call, args or batch are in place), and
  * waits. 0 done; else as ring_call(). */
@@ -110,9 +112,6 @@ long lane_cross(struct thread *thread, uint8_t kind, uint16_t count, enum ring_c
 /* Waits until word `word` of the host differs from `value`; dies when the helper does. At most about `tries` x 100 ms;
  * false when that was not enough. */
 bool ring_wait_word(void *word, uint32_t value, unsigned tries);
-
-/* Stops the program when the helper is gone though nobody ended it. */
-void ring_check_helper(void);
 
 /* Interrupts the lane's request if it may be. */
 void lane_cancel(struct lane *lane);

@@ -8,6 +8,7 @@
 #include <linux/mman.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
+#include "control.h"
 #include "ring_inner.h"
 
 /* host/helper.c; only its address is used here. */
@@ -118,6 +119,7 @@ static long helper_make(void)
 	ring.helper_pid = helper;
 	ring.generation++;
 	__atomic_store_n(&ring.state, RING_ON, __ATOMIC_SEQ_CST);
+	control_helper(helper);
 	return 0;
 }
 
@@ -260,6 +262,7 @@ static bool posts_left(void)
 
 static void helper_kill(void)
 {
+	control_helper(0);
 	gate2(__NR_kill, ring.helper_pid, SIGKILL);
 	while (gate4(__NR_wait4, ring.helper_pid, 0, __WCLONE, 0) == -EINTR)
 		;
@@ -306,15 +309,25 @@ void ring_exit(struct thread *thread)
 		helper_kill();
 }
 
+/* In a fork child: numbers that only the parent's helper has a use for. */
+static void adopted_close(void)
+{
+	for (uint32_t i = 0; i < ring.lanes_used; i++)
+		for (uint32_t at = 0; at < BACKLOG_COUNT; at++) {
+			struct wire_backlog *slot = &ring_lanes[i].wire->backlog[at];
+
+			if (fetch32(&slot->state) == BACKLOG_BUSY && fetch32(&slot->closes))
+				gate1(__NR_close, (int32_t)fetch32(&slot->fd));
+		}
+}
+
 void ring_after_fork(struct thread *thread)
 {
-	struct ring_stats stats;
-
 	if (!ring.map) {
 		ring = (struct ring){ 0 };
 		return;
 	}
-	ring_stats(&stats);
+	adopted_close();
 	gate2(__NR_munmap, ring.map, ring.map_size);
 	gate2(__NR_munmap, ring.fd_posts, FD_MARK_COUNT * sizeof(struct fd_posts));
 	memset(ring_lanes, 0, ring.lanes_used * sizeof *ring_lanes);

@@ -14,11 +14,17 @@ enum {
 	NEAR_COUNT     = 16,		/* so many in a row are worth spinning for */
 	FAR_COUNT      = 8,		/* so many more far ones than near ones are not */
 	SPIN_CYCLES    = 16384,
+	PATIENT_FACTOR = 4,		/* times that for a reply that can't be long, and for the twin: a timer interrupt passes */
 	WAKE_FACTOR    = 10,		/* times that, when the other side had to be woken: on an idle core that takes long */
-	MISS_COUNT     = 4,		/* so many replies in a row that didn't come within SPIN_CYCLES end it */
-	TAKEN_CYCLES   = 25000,		/* a step of spinning that takes so long was not ours */
+	TAKEN_CYCLES   = 25000,		/* a step of spinning that takes so long may not have been ours */
+	TROUBLE_MISS   = 256,		/* a reply that didn't come within the spin; each one that did takes one off */
+	TROUBLE_TAKEN  = 512,		/* another thread had our core while we spun */
+	TROUBLE_MAX    = 1024,		/* with so much of it spinning ends */
 	RETRY_MIN      = 1 << 24,	/* cycles until spinning is tried again */
-	RETRY_MAX      = 1 << 30,
+	RETRY_MAX      = 1 << 28,
+	RUSAGE_THREAD_ = 1,
+	SWITCHES_AT    = 17,		/* ru_nivcsw in the kernel's struct rusage, in words */
+	RUSAGE_WORDS   = 18,
 };
 
 static inline uint64_t cycles_and_cpu(uint32_t *cpu)
@@ -53,13 +59,23 @@ static void spinning_ends(struct pace *pace, uint64_t now)
 	pace->retry = now + pace->backoff;
 }
 
+/* How often this thread lost its core to another one. An interrupt, or the machine's own host, leaves no trace here. */
+static uint64_t switches_count(void)
+{
+	uint64_t usage[RUSAGE_WORDS] = { 0 };
+
+	gate2(__NR_getrusage, RUSAGE_THREAD_, usage);
+	return usage[SWITCHES_AT];
+}
+
 static void spinning_begins(struct lane *lane, uint64_t now)
 {
 	struct pace *pace = &lane->pace;
 
 	pace->spins = true;
 	pace->since = now;
-	pace->far = pace->misses = 0;
+	pace->far = pace->trouble = 0;
+	pace->switches = switches_count();
 	twin_place(lane, pace->cpu, false);
 }
 
@@ -78,7 +94,7 @@ uint8_t pace_issue(struct lane *lane)
 		twin_place(lane, pace->cpu, false);
 	else if (!pace->spins && pace->near >= NEAR_COUNT && now >= pace->retry)
 		spinning_begins(lane, now);
-	return pace->spins ? SPIN_CYCLES / 256 : 0;
+	return pace->spins ? PATIENT_FACTOR * SPIN_CYCLES / 256 - 1 : 0;
 }
 
 void pace_wake(struct lane *lane)
@@ -89,27 +105,41 @@ void pace_wake(struct lane *lane)
 		twin_place(lane, pace->cpu, true);
 }
 
-uint64_t pace_budget(const struct lane *lane, bool woken)
+uint64_t pace_budget(const struct lane *lane, bool woken, enum ring_class class)
 {
 	if (!lane->pace.spins)
 		return 0;
-	return woken ? WAKE_FACTOR * SPIN_CYCLES : SPIN_CYCLES;
+	if (woken)
+		return WAKE_FACTOR * SPIN_CYCLES;
+	return class == RING_WAIT ? PATIENT_FACTOR * SPIN_CYCLES : SPIN_CYCLES;
 }
 
 bool pace_taken(struct lane *lane, uint64_t before, uint64_t now)
 {
+	struct pace *pace = &lane->pace;
+	uint64_t switches;
+
 	if (now - before < TAKEN_CYCLES)
 		return false;
-	spinning_ends(&lane->pace, now);
-	return true;
+	switches = switches_count();
+	if (switches == pace->switches)
+		return false;
+	pace->switches = switches;
+	pace->trouble += TROUBLE_TAKEN;
+	return pace->trouble >= TROUBLE_MAX;
 }
 
-void pace_done(struct lane *lane, bool spun, enum ring_class class)
+void pace_done(struct lane *lane, bool spun)
 {
 	struct pace *pace = &lane->pace;
 
 	pace->last_done = ring_cycles();
-	pace->misses = spun ? 0 : pace->misses + 1;
-	if (pace->spins && pace->misses >= (class == RING_WAIT ? 1 : MISS_COUNT))
+	if (!pace->spins)
+		return;
+	if (!spun)
+		pace->trouble += TROUBLE_MISS;
+	else if (pace->trouble)
+		pace->trouble--;
+	if (pace->trouble >= TROUBLE_MAX)
 		spinning_ends(pace, pace->last_done);
 }

@@ -9,6 +9,8 @@
 enum {
 	EXPECT_CYCLES = 500000,	/* a crossing within this after a post came soon enough: nobody was woken for it */
 	EXPECT_COUNT  = 4,	/* so many times in a row, and the next posts rely on it */
+	ADOPTED_FD_MIN = 768,	/* the helper's own numbers, where few programs count on a number being free */
+	SOL_SOCKET_ = 1, SO_LINGER_ = 13, F_DUPFD_CLOEXEC_ = 1030,
 };
 
 void lane_kick(struct lane *lane)
@@ -165,26 +167,89 @@ long ring_flush(struct thread *thread)
 	return lane_cross(thread, REQUEST_FLUSH, 0, RING_WAIT);
 }
 
-long ring_settle(struct thread *thread, int fd, enum ring_class class)
+/* Looks, and waits a little, while something of `fd` is in `state`: the state after it, or -errno. */
+static long settle_step(struct thread *thread, int fd, int state)
 {
 	static const struct kernel_timespec step = { 0, 200000 };
-	int state;
+	struct lane *lane = &ring_lanes[ring.fd_posts[fd].lane - 1];
 
-	while ((state = ring_post_state(fd)) > 0) {
-		struct lane *lane = &ring_lanes[ring.fd_posts[fd].lane - 1];
+	if (state == RING_QUEUED && lane == thread->lane) {
+		TRY(lane_cross(thread, REQUEST_FLUSH, 0, RING_WAIT));
+		state = ring_post_state(fd);
+		if (state != RING_QUEUED)
+			return state;
+	}
+	lane_kick(lane);
+	ring_check_helper();
+	gate_interruptible(__NR_nanosleep, (long)&step, 0, 0, 0, 0, 0);
+	return ring_post_state(fd);
+}
 
+long ring_settle(struct thread *thread, int fd, enum ring_class class)
+{
+	long state = ring_post_state(fd);
+
+	while (state > 0) {
 		if (class != RING_WAIT && thread->signal_pending)
 			return -GATE_RESTART;
-		if (state == RING_QUEUED && lane == thread->lane)
-			TRY(lane_cross(thread, REQUEST_FLUSH, 0, RING_WAIT));
-		state = ring_post_state(fd);
-		if (state <= 0)
-			return state;
-		lane_kick(lane);
-		ring_check_helper();
-		gate_interruptible(__NR_nanosleep, (long)&step, 0, 0, 0, 0, 0);
+		state = settle_step(thread, fd, (int)state);
 	}
 	return state;
+}
+
+/* Whether what waits for `fd` now waits without it. Else the caller waits. */
+static bool backlog_hand_over(struct thread *thread, int fd, struct lane *lane)
+{
+	struct wire_lane *wire = thread->lane->wire;
+	int32_t linger[2] = { 0, 0 };		/* on, seconds */
+	uint32_t size = sizeof linger;
+	long to = -1, u_found;
+
+	gate5(__NR_getsockopt, fd, SOL_SOCKET_, SO_LINGER_, linger, &size);
+	if (linger[0] && linger[1])
+		return false;
+	if (!linger[0]) {
+		to = gate3(__NR_fcntl, fd, F_DUPFD_CLOEXEC_, ADOPTED_FD_MIN);
+		if (to < 0)
+			return false;
+	}
+	wire->args[0] = lane->index;
+	wire->args[1] = (uint64_t)fd;
+	wire->args[2] = (uint64_t)to;
+	u_found = lane_cross(thread, REQUEST_ADOPT, 0, RING_WAIT);
+	if (to >= 0 && u_found <= 0)		/* all was sent meanwhile */
+		gate1(__NR_close, to);
+	ring.fd_posts[fd].backlog = 0;
+	ring.fd_posts[fd].error = 0;
+	return true;
+}
+
+long ring_leave(struct thread *thread, int fd)
+{
+	long state = ring_post_state(fd);
+
+	while (unlikely(state > 0)) {
+		struct lane *lane = &ring_lanes[ring.fd_posts[fd].lane - 1];
+
+		if (!ring_attach(thread))
+			return 0;		/* the helper that had the posts was ended after they were sent */
+		if (state == RING_BACKLOG && !ring.fd_posts[fd].queued && backlog_hand_over(thread, fd, lane))
+			return 0;
+		if (thread->signal_pending)
+			return -GATE_RESTART;
+		state = settle_step(thread, fd, (int)state);
+	}
+	return 0;	/* an error that the posts met, nobody can be told any more */
+}
+
+long ring_leave_range(struct thread *thread, uint32_t first, uint32_t last)
+{
+	if (!ring.fd_posts)
+		return 0;
+	for (uint32_t fd = first; fd <= last && fd < FD_MARK_COUNT; fd++)
+		if (ring.fd_posts[fd].lane)
+			TRY(ring_leave(thread, (int)fd));
+	return 0;
 }
 
 void ring_mark(int fd, bool read_ahead)

@@ -3,7 +3,7 @@
  *
  * Owns: the types of the generated table call_shapes[] (build/gen/calls.gen.c), which the marshaller, the reply
  * checker and the dispatcher interpret. Must never: hold anything that depends on a running program.
- * Used by: dispatch.c, pass.c, check.c; the generator (scone_preload/codegen/calls_c.py) writes the table.
+ * Used by: dispatch.c, pass.c, check.c, believe.c; the generator (scone_preload/codegen/calls_c.py) writes the table.
  */
 #ifndef SCONE_SHAPE_H
 #define SCONE_SHAPE_H
@@ -35,6 +35,9 @@ enum result_kind {
 	RESULT_OFFSET,		/* 0 .. INT64_MAX */
 	RESULT_ADDRESS,		/* page aligned user address, or errno */
 	RESULT_NEVER,		/* does not return (exit) */
+	RESULT_EXACTLY,		/* the descriptor number in argument result_arg (dup2) */
+	RESULT_AT_LEAST,	/* a descriptor number, that of argument result_arg or above (F_DUPFD) */
+	RESULT_OWNER,		/* a pid, or a process group as a negative number; or an allowed errno */
 };
 
 enum restart_class {
@@ -59,7 +62,7 @@ enum arg_kind {
 	ARG_IN,			/* in: bytes; size = value of argument size_arg times size (element size) */
 	ARG_OUT,		/* out: bytes; reserved like ARG_IN, copied back min(result, reserved) times size when RESULT_AT_MOST/COUNT
 				 * names this size_arg, else whole on success */
-	ARG_INOUT,		/* both, whole */
+	ARG_INOUT,		/* both, whole; of elements with a back_size only that field comes back */
 	ARG_IN_STRUCT,		/* in: `size` bytes; may be NULL */
 	ARG_OUT_STRUCT,		/* out: `size` bytes, then check(struct); may be NULL */
 	ARG_INOUT_STRUCT,	/* both */
@@ -71,6 +74,8 @@ enum arg_kind {
 	ARG_IOVEC_OUT,		/* iovec array; data flows into the enclave */
 	ARG_MSG_IN,		/* struct msghdr for sendmsg */
 	ARG_MSG_OUT,		/* struct msghdr for recvmsg */
+	ARG_MSGS_IN,		/* array of struct mmsghdr, count = value of argument size_arg: gate only */
+	ARG_MSGS_OUT,		/* the same, for recvmmsg: gate only */
 	ARG_ADDRESS,		/* an address of the program that the kernel uses as a number or in place (mmap, futex): gate only */
 	ARG_FDSET,		/* inout fd_set of (value of argument size_arg + 63) / 64 words; may be NULL */
 	ARG_PATH_ARRAY,		/* argv/envp: NULL-terminated array of strings: gate only */
@@ -82,11 +87,16 @@ struct arg_shape {
 	uint8_t  kind;
 	uint8_t  size_arg;	/* index of the argument that holds the count */
 	uint16_t size;		/* bytes: of the struct, or of one element */
-	uint32_t reserved;
+	uint16_t back_at;	/* the one field of each element that comes back: where, and its bytes (0: all of them do) */
+	uint16_t back_size;
 	struct_check check;	/* for each out struct or element; NULL: anything is believed */
 };
 
 struct frame;
+struct reply;
+
+/* What no range can say of a reply (predicates.h): the result as the program gets it, or -EIO, counted and reported. */
+typedef long (*predicate)(const struct reply *reply);
 
 struct call_shape {
 	const char *name;	/* NULL: no such syscall */
@@ -99,9 +109,12 @@ struct call_shape {
 	uint8_t flags;		/* enum call_flags */
 	uint8_t arg_count;
 	uint8_t direct;		/* 1: no pointer argument has a check: by gate nothing but the result is checked */
-	uint32_t deny_errno;
+	uint16_t deny_errno;
+	uint8_t fd_args;	/* bit i: argument i is a descriptor */
+	uint8_t path_args;	/* bit i: argument i is a path */
 	uint32_t reserved;
 	uint64_t errnos[3];	/* bit n: -n is believable. Bit 0 unused. */
+	predicate believe;	/* NULL: result, errno and struct fields say it all */
 	struct arg_shape arg[6];
 };
 

@@ -13,9 +13,10 @@
  */
 #include "signal.h"
 #include "control.h"
+#include "ring.h"
 
 enum { FP_XSTATE_MAGIC = 0x46505853, FPSTATE_MAX = 16384, FPSTATE_LEGACY = 512, REDZONE = 128,
-       UCONTEXT_SIZE = 304, SIGINFO_SIZE = 128, SI_CODE_AT = 8, SYS_USER_DISPATCH_ = 2, SIGSTACK_MIN = 2048 };
+       UCONTEXT_SIZE = 304, SIGINFO_SIZE = 128, SI_CODE_AT = 8, SI_VALUE_AT = 24, SYS_USER_DISPATCH_ = 2, SIGSTACK_MIN = 2048 };
 
 #define DIRECTION_FLAG 0x400UL
 
@@ -259,6 +260,19 @@ static uint64_t deliver(struct thread *thread, int signal, const uint8_t *info, 
 	return stack;
 }
 
+/* The runtime host says that the helper has ended: true. Whether that is so, the ring finds out, and stops the program. */
+static bool is_helper_lost(int signal, const uint8_t *info)
+{
+	int32_t code, value;
+
+	memcpy(&code, info + SI_CODE_AT, sizeof code);
+	memcpy(&value, info + SI_VALUE_AT, sizeof value);
+	if (signal != SIGSYS || code != SI_QUEUE || value != CTL_HELPER_LOST)
+		return false;
+	ring_check_helper();
+	return true;
+}
+
 /*
  * Called by signal_entry. 0: go on where it was (the context may have been changed); else the stack pointer of the
  * relocated frame, on which thread->handler is to run with thread->next_mask.
@@ -278,6 +292,8 @@ uint64_t signal_arrived(int signal, uint8_t *info, struct ucontext *context)
 		context->uc_mcontext.rip = (uint64_t)copy_guarded_fault;
 		return 0;
 	}
+	if (unlikely(is_helper_lost(signal, info)))
+		return 0;
 	memcpy(&base, &context->uc_sigmask, sizeof base);
 	if (within(rip, gate_unmask_after, gate_unmask_last + 1)) {	/* the deferred one, on the way out */
 		base = thread->deferred_base;

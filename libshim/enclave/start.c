@@ -16,7 +16,7 @@
 #include "shim_abi.h"
 #include "signal.h"
 
-enum { SETTING_COUNT = 5, AT_HWCAP2_ = 26, HWCAP2_FSGSBASE_ = 2, SHIM_SETTING_VERSION = 1 };
+enum { SETTING_COUNT = 6, AT_HWCAP2_ = 26, HWCAP2_FSGSBASE_ = 2, SHIM_SETTING_VERSION = 2 };
 
 struct enclave enclave = { .control_fd = -1 };
 
@@ -54,7 +54,7 @@ static char *environment_compact(char **environment, char *start, char *end)
 	return start;
 }
 
-static bool settings_parse(const char *text)
+static bool settings_parse(const char *text, uint64_t *nonce)
 {
 	uint64_t values[SETTING_COUNT] = { 0 };
 	size_t at = 0;
@@ -76,6 +76,7 @@ static bool settings_parse(const char *text)
 	enclave.exit_cost = values[3];
 	enclave.is_exit_dear = values[3] >= CROSSING_CYCLES;
 	enclave.flags = (uint32_t)values[4];
+	*nonce = values[5];
 	return true;
 }
 
@@ -180,13 +181,14 @@ __attribute__((constructor)) static void shim_start(int argc, char **argv, char 
 	char **setting = environment_find(environment, setting_name);
 	struct thread *thread;
 	char *first = environment[0], *end;
+	uint64_t nonce;
 
 	text_range_find();
 	enclave.has_fsgsbase = has_fsgsbase(argv + argc + 1);
 	thread = thread_new();
 	if (!thread)
 		die("no memory for the shim");
-	if (!setting || !settings_parse(*setting + sizeof setting_name - 1))
+	if (!setting || !settings_parse(*setting + sizeof setting_name - 1, &nonce))
 		die("the shim was preloaded without scone-wrap: start the program with scone-wrap");
 	end = *setting + string_size(*setting) + 1;
 	environment_remove(setting);
@@ -194,7 +196,7 @@ __attribute__((constructor)) static void shim_start(int argc, char **argv, char 
 	environment_end_set((uint64_t)environment_compact(environment, first, end));
 	doors_resolve();
 	control_start();
-	control_hello(!(enclave.flags & FLAG_FIRST));
+	control_hello(!(enclave.flags & FLAG_FIRST), nonce);
 	thread->stats.processes = enclave.flags & FLAG_FIRST ? 1 : 0;
 	patch_start();
 	signal_start();

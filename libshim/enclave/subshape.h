@@ -24,7 +24,7 @@ struct sub_shape {
 	struct arg_shape arg;	/* ARG_NONE: nothing, ARG_VALUE: a number */
 	uint8_t  route;		/* enum call_route */
 	uint8_t  exit;		/* enum call_exit */
-	uint8_t  result;	/* enum result_kind, of those that need no result_arg */
+	uint8_t  result;	/* enum result_kind; what bounds it is `arg` */
 	uint8_t  restart;	/* enum restart_class */
 	uint8_t  flags;		/* enum call_flags */
 	uint8_t  reserved[3];

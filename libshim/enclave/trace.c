@@ -7,20 +7,23 @@
 #include "dispatch.h"
 #include "control.h"
 
-enum { STRING_MAX = 256, PACKET_SIZE = 4096 };
+enum { STRING_MAX = 256, STRUCT_MAX = 1024, PACKET_SIZE = 8192 };
 
 static size_t string_add(uint8_t *packet, size_t at, uint32_t i, uint8_t kind, uint64_t from, uint64_t size)
 {
 	struct ctl_trace_string head = { .arg = (uint8_t)i, .kind = kind };
 
-	if (size > STRING_MAX)
-		size = STRING_MAX;
 	if (at + sizeof head + size > PACKET_SIZE || copy_guarded(packet + at + sizeof head, (void *)from, size) < 0)
 		return at;
 	head.size = (uint16_t)size;
 	memcpy(packet + at, &head, sizeof head);
 	((struct ctl_trace *)packet)->string_count++;
 	return at + sizeof head + size;
+}
+
+static uint64_t at_most(uint64_t size)
+{
+	return size < STRING_MAX ? size : STRING_MAX;
 }
 
 static size_t argument_add(uint8_t *packet, size_t at, const struct call_shape *shape, const uint64_t *arg, uint32_t i,
@@ -38,14 +41,15 @@ static size_t argument_add(uint8_t *packet, size_t at, const struct call_shape *
 		return size < 0 ? at : string_add(packet, at, i, 0, arg[i], (uint64_t)size);
 	case ARG_IN:
 	case ARG_IN_SOCKADDR:
-		return string_add(packet, at, i, 0, arg[i], arg[argument->size_arg] * (argument->size ? argument->size : 1));
+		return string_add(packet, at, i, 0, arg[i],
+				  at_most(arg[argument->size_arg] * (argument->size ? argument->size : 1)));
 	case ARG_OUT:
-		return result > 0 ? string_add(packet, at, i, 1, arg[i], (uint64_t)result * argument->size) : at;
+		return result > 0 ? string_add(packet, at, i, 1, arg[i], at_most((uint64_t)result * argument->size)) : at;
 	case ARG_IN_STRUCT:
-		return string_add(packet, at, i, 0, arg[i], argument->size);
+		return argument->size > STRUCT_MAX ? at : string_add(packet, at, i, 0, arg[i], argument->size);
 	case ARG_OUT_STRUCT:
 	case ARG_INOUT_STRUCT:
-		return result >= 0 ? string_add(packet, at, i, 1, arg[i], argument->size) : at;
+		return result < 0 || argument->size > STRUCT_MAX ? at : string_add(packet, at, i, 1, arg[i], argument->size);
 	default:
 		return at;
 	}

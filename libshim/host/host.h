@@ -119,6 +119,10 @@ HOST void uring_run(struct wire_control *control, struct wire_lane *lane, struct
 /* Tries to send what waits in backlog slot `index`; true when nothing is left. */
 HOST bool backlog_serve(struct wire_lane *lane, uint32_t index);
 
+/* The program closes descriptor `from`: what waits for it goes on by `to`, which is closed after it; -1: is dropped. How
+ * many slots of the lane that was. */
+HOST long backlog_adopt(struct wire_lane *lane, int32_t from, int32_t to);
+
 /* Reads ahead for the events of a turn whose call gave `count`. */
 HOST void ahead_serve(struct wire_control *control, struct wire_lane *lane, long count);
 

@@ -35,6 +35,18 @@ INLINE uint8_t *slot_bytes(struct wire_lane *lane, uint32_t index)
 	return (uint8_t *)lane + LANE_BACKLOG + index * BACKLOG_BYTES;
 }
 
+/* A slot whose descriptor the program has closed. It is free before the number is, so that a fork child which closes what
+ * busy slots name never meets a number that means something else by then. */
+static HOST void slot_end(struct wire_backlog *slot)
+{
+	int32_t fd = slot->closes ? slot->fd : -1;
+
+	slot->closes = 0;
+	store32(&slot->state, BACKLOG_FREE);
+	if (fd >= 0)
+		host_syscall(__NR_close, fd, 0, 0, 0, 0, 0);
+}
+
 HOST bool backlog_serve(struct wire_lane *lane, uint32_t index)
 {
 	struct wire_backlog *slot = &lane->backlog[index];
@@ -48,12 +60,34 @@ HOST bool backlog_serve(struct wire_lane *lane, uint32_t index)
 			slot->start += (uint32_t)result;
 	}
 	done = result != -EAGAIN;
-	if (done) {
+	if (done && slot->closes) {
+		slot_end(slot);
+	} else if (done) {
 		slot->result = result < 0 ? (int32_t)result : 0;
 		store32(&slot->state, result < 0 ? BACKLOG_FAILED : BACKLOG_FREE);
 	}
 	store32(&slot->lock, 0);
 	return done;
+}
+
+HOST long backlog_adopt(struct wire_lane *lane, int32_t from, int32_t to)
+{
+	long found = 0;
+
+	for (uint32_t i = 0; i < BACKLOG_COUNT; i++) {
+		struct wire_backlog *slot = &lane->backlog[i];
+
+		slot_lock(slot);
+		if (slot->state == BACKLOG_BUSY && slot->fd == from) {
+			found++;
+			slot->fd = to;
+			slot->closes = to >= 0;
+			if (to < 0)
+				slot_end(slot);
+		}
+		store32(&slot->lock, 0);
+	}
+	return found;
 }
 
 /* Puts bytes behind what waits for the descriptor, or into a free slot; false when there is no room. */
@@ -79,6 +113,7 @@ static HOST bool backlog_add(struct wire_lane *lane, const struct wire_post *pos
 		slot->start = slot->end = 0;
 		slot->fd = post->fd;
 		slot->flags = post->flags;
+		slot->closes = 0;
 	}
 	if (slot->state != BACKLOG_FAILED && size <= BACKLOG_BYTES - slot->end) {
 		copy_bytes(slot_bytes(lane, index) + slot->end, bytes, size);

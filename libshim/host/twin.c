@@ -50,7 +50,7 @@ extern const char cancellable_insn[] __attribute__((visibility("hidden")));
 extern const char cancellable_abort[] __attribute__((visibility("hidden")));
 extern const char twin_restorer[] __attribute__((visibility("hidden")));
 
-enum { WAKE_FACTOR = 10 };	/* the program's thread takes so much longer to come when it has to be woken */
+enum { LOOKS_A_STEP = 8, WAKE_FACTOR = 10 };	/* the program's thread takes so much longer to come when it has to be woken */
 
 struct kernel_sigaction {
 	void (*handler)(int, void *, void *);
@@ -112,6 +112,11 @@ static HOST void serve(struct wire_control *control, struct wire_lane *lane, uin
 		lane->result = 0;
 		return;
 	}
+	if (lane->kind == REQUEST_ADOPT) {
+		lane->result = backlog_adopt(control_lane(control, (uint32_t)lane->args[0]), (int32_t)lane->args[1],
+					     (int32_t)lane->args[2]);
+		return;
+	}
 	lane->result = cancellable_call(&lane->cancel, word, &lane->nr);
 	if (lane->kind != REQUEST_CALL)
 		ahead_serve(control, lane, lane->result);
@@ -125,10 +130,12 @@ static HOST uint32_t await_work(struct wire_control *control, struct wire_lane *
 	uint32_t word;
 
 	do {
-		word = load32(&lane->request);
-		if ((word & ~WORD_ASLEEP) != served || load32(&lane->post_head) != lane->post_seen)
-			return word & ~WORD_ASLEEP;
-		pause_cpu();
+		for (int i = 0; i < LOOKS_A_STEP; i++) {
+			word = load32(&lane->request);
+			if ((word & ~WORD_ASLEEP) != served || load32(&lane->post_head) != lane->post_seen)
+				return word & ~WORD_ASLEEP;
+			pause_cpu();
+		}
 	} while (cycles() - start < budget);
 	for (;;) {
 		if (!change32(&lane->request, served, served | WORD_ASLEEP) &&

@@ -18,12 +18,16 @@ enum {
 };
 
 enum ctl_type {
-	CTL_HELLO = 1,	/* struct ctl_hello, exe path                     no answer */
+	CTL_HELLO = 1,	/* struct ctl_hello, exe path, lines of maps      with CTL_WANTS_POLICY: struct ctl_hello_answer, policy,
+			 *                                                message; else none */
 	CTL_EXEC  = 2,	/* struct ctl_exec, path, cwd                     struct ctl_exec_answer, shim path, message */
 	CTL_SITES = 3,	/* struct ctl_sites, path                         struct ctl_sites_answer, count x struct site */
 	CTL_STATS = 4,	/* struct wire_stats                              when CTL_FIRST: struct ctl_text_answer, text */
 	CTL_TRACE = 5,	/* struct ctl_trace, then its strings             no answer */
 	CTL_EVENT = 6,	/* struct ctl_event, text                         no answer */
+	CTL_HELPER = 7,	/* struct ctl_helper                              no answer */
+	CTL_CALL  = 8,	/* struct ctl_call, then its strings              struct ctl_call_answer, then its strings, then
+			 *                                                packets of a file's bytes */
 };
 
 enum {
@@ -31,7 +35,8 @@ enum {
 };
 
 enum {
-	CTL_AFTER_EXEC = 1,	/* ctl_hello.flags */
+	CTL_AFTER_EXEC   = 1,	/* ctl_hello.flags */
+	CTL_WANTS_POLICY = 2,	/* without its policy the image does not run */
 };
 
 struct ctl_header {
@@ -44,11 +49,19 @@ struct ctl_header {
 	uint32_t reserved;	/* 0 */
 };
 
+/* What is mapped: behind the path, the lines of /proc/self/maps that are executable and have a file, as the kernel wrote
+ * them. */
 struct ctl_hello {
 	struct ctl_header header;
 	uint64_t shim_id;	/* shim_image.id */
-	uint32_t flags;		/* CTL_AFTER_EXEC */
-	uint32_t reserved;
+	uint64_t nonce;		/* given for this image: by the launcher, or by the answer to EXEC; each is good once */
+	uint32_t flags;		/* CTL_AFTER_EXEC, CTL_WANTS_POLICY */
+	uint32_t maps_size;
+};
+
+struct ctl_hello_answer {
+	int32_t  error;		/* 0, or an errno: the image must not run; the message says why */
+	uint32_t policy_size;	/* of the struct policy_image that follows; then the message, a string */
 };
 
 struct ctl_exec {
@@ -59,8 +72,11 @@ struct ctl_exec {
 
 struct ctl_exec_answer {
 	int32_t  error;		/* 0: go on (the kernel gives the natural error where there is one), else the errno */
-	uint32_t reserved;
+	uint32_t flags;		/* CTL_EXEC_UNWRAPPED */
+	uint64_t nonce;		/* for the HELLO of the new image */
 };
+
+enum { CTL_EXEC_UNWRAPPED = 1 };	/* the policy names the program: it runs without a shim */
 
 struct ctl_sites {
 	struct ctl_header header;
@@ -110,6 +126,59 @@ struct ctl_event {
 	uint32_t nr;		/* call number, or 0xffffffff */
 };
 
+/*
+ * The process has a helper, or has ended it. When one ends that was not said to be ended, the host sends the process
+ * SIGSYS with CTL_HELPER_LOST: a thread that waits in the kernel without need of the helper learns of it, too.
+ */
+struct ctl_helper {
+	struct ctl_header header;
+	int32_t  helper_pid;	/* 0: ended on purpose */
+	uint32_t reserved;
+};
+
+enum { CTL_HELPER_LOST = 0x314e4353 };	/* si_value of that signal (SI_QUEUE) */
+
+/* A call that the policy wants the runtime to decide, or to serve. */
+struct ctl_call {
+	struct ctl_header header;
+	uint32_t nr;
+	uint32_t flags;		/* enum ctl_call_flags */
+	uint64_t args[6];
+	uint32_t string_count;	/* struct ctl_trace_string: what the program's memory holds, kind 0; argument CTL_ABOUT_PATH: the
+				 * absolute path that the call is about, CTL_ABOUT_ADDRESS: the socket address */
+	uint32_t reserved;
+};
+
+enum { CTL_ABOUT_PATH = 8, CTL_ABOUT_ADDRESS = 9 };
+
+enum ctl_call_flags {
+	CTL_CALL_CUT = 1,	/* not all of the program's bytes fit into the packet */
+};
+
+enum ctl_verdict {
+	CTL_GO     = 0,		/* the call goes on as if nobody had been asked */
+	CTL_RESULT = 1,		/* it is not made: `result`, and the strings (kind 1) go into the program's memory */
+	CTL_FILE   = 2,		/* it opens a file of `file_size` bytes that nobody else has */
+	CTL_STOP   = 3,		/* the enclave stops */
+};
+
+struct ctl_call_answer {
+	uint32_t verdict;	/* enum ctl_verdict */
+	uint32_t string_count;
+	int64_t  result;
+	uint64_t file_size;	/* at most CTL_FILE_MAX */
+	uint64_t file_number;	/* inode */
+	int64_t  file_seconds;	/* of all its times */
+	uint32_t file_mode;	/* permissions */
+	uint32_t file_uid;
+	uint32_t file_gid;
+	uint32_t scope;		/* CTL_GO: so many bytes of the absolute path, and with CTL_SCOPE_BELOW all that lies below,
+				 * need not be asked about again for this access; 0: ask again */
+};
+
+enum { CTL_FILE_MAX = 16 << 20 };
+#define CTL_SCOPE_BELOW 0x80000000u
+
 enum {
 	WIRE_EXIT_GATE = 0,	/* index into calls_by_exit: by the program's own thread */
 	WIRE_EXIT_RING = 1,	/* by the helper */
@@ -144,9 +213,10 @@ struct ctl_stats {
 };
 
 _Static_assert(sizeof(struct ctl_header) == 24, "wire layout");
-_Static_assert(sizeof(struct ctl_hello) == 40, "wire layout");
+_Static_assert(sizeof(struct ctl_hello) == 48, "wire layout");
+_Static_assert(sizeof(struct ctl_hello_answer) == 8, "wire layout");
 _Static_assert(sizeof(struct ctl_exec) == 32, "wire layout");
-_Static_assert(sizeof(struct ctl_exec_answer) == 8, "wire layout");
+_Static_assert(sizeof(struct ctl_exec_answer) == 16, "wire layout");
 _Static_assert(sizeof(struct ctl_sites) == 40, "wire layout");
 _Static_assert(sizeof(struct ctl_sites_answer) == 8, "wire layout");
 _Static_assert(sizeof(struct ctl_text_answer) == 4, "wire layout");
@@ -154,6 +224,9 @@ _Static_assert(sizeof(struct ctl_trace) == 112, "wire layout");
 _Static_assert(__builtin_offsetof(struct ctl_trace, result) == 88, "wire layout");
 _Static_assert(sizeof(struct ctl_trace_string) == 4, "wire layout");
 _Static_assert(sizeof(struct ctl_event) == 32, "wire layout");
+_Static_assert(sizeof(struct ctl_helper) == 32, "wire layout");
+_Static_assert(sizeof(struct ctl_call) == 88, "wire layout");
+_Static_assert(sizeof(struct ctl_call_answer) == 56, "wire layout");
 _Static_assert(sizeof(struct wire_stats) == 2248, "wire layout");
 _Static_assert(__builtin_offsetof(struct wire_stats, calls) == 200, "wire layout");
 _Static_assert(sizeof(struct ctl_stats) == 2272, "wire layout");

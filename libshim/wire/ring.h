@@ -40,6 +40,8 @@ enum request_kind {
 	REQUEST_TURN_EPOLL,	/* a call that fills epoll_events at args[1], then read-ahead */
 	REQUEST_TURN_POLL,	/* a call on args[1] pollfds at args[0], then read-ahead */
 	REQUEST_FLUSH,		/* nothing but the posts before it */
+	REQUEST_ADOPT,		/* what waits in lane args[0] for descriptor args[1] goes on by args[2], closed after it; -1:
+				 * is dropped. The result counts the slots */
 };
 
 enum batch_flags {
@@ -115,7 +117,7 @@ struct wire_backlog {
 	uint32_t start;		/* first byte not yet sent, in its backlog_bytes[] */
 	uint32_t end;
 	int32_t  result;
-	uint32_t padding;
+	uint32_t closes;	/* 1: fd is the helper's to close when all was sent, or can't be */
 };
 _Static_assert(sizeof(struct wire_backlog) == 32, "wire");
 

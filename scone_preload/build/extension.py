@@ -31,7 +31,7 @@ NAME = "_libshim"
 OWN = Path(__file__).parent
 # Whose types and numbers Python sees, and of which it sees functions and tables, too.
 TYPES = (
-    *("wire/control.h", "wire/ring.h"),
+    *("wire/control.h", "wire/policy.h", "wire/ring.h"),
     *("enclave/enclave.h", "enclave/frame.h", "enclave/shape.h", "enclave/subshape.h", "enclave/shim_abi.h"),
     *("gen/calls.gen.h", "build/module.h"),
 )

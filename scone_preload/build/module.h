@@ -8,6 +8,7 @@
 #define SCONE_MODULE_H
 
 #include "control.h"
+#include "policy.h"
 #include "ring.h"
 #include "enclave.h"
 #include "shape.h"

@@ -82,9 +82,11 @@ def _jobs(layout: Layout, compiler: Compiler) -> list[_Job]:
 
 
 def _sources(layout: Layout, side: str) -> list[Path]:
-    """C and assembly of one side; generated C belongs to the enclave unless its name begins with host_."""
+    """C and assembly of one side; generated C belongs to the enclave unless its name begins with host_, and to no side
+    if it is for tests (hostile)."""
     own = [path for pattern in ("*.c", "*.S") for path in (layout.libshim / side).glob(pattern)]
-    of_side = [path for path in layout.generated.glob("*.gen.c") if path.name.startswith("host_") == (side == "host")]
+    generated = [path for path in layout.generated.glob("*.gen.c") if not path.name.startswith("hostile")]
+    of_side = [path for path in generated if path.name.startswith("host_") == (side == "host")]
     return sorted(own + of_side)
 
 

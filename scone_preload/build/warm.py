@@ -23,11 +23,8 @@ LOADER_VARIABLES = (b"LD_LIBRARY_PATH", b"LD_PRELOAD")
 NAME_MAX = 240
 
 
-def find_warm(path: str, environment: Mapping[bytes, bytes], *, same_search: bool = True) -> str:
-    """The cached shim of the program at `path`, or "" if there is none that is certainly right.
-
-    Without `same_search` a shim that was built under other LD_LIBRARY_PATH or LD_PRELOAD values counts, too.
-    """
+def find_pins(path: str, environment: Mapping[bytes, bytes], *, same_search: bool = True) -> tuple[str, ...]:
+    """The pins of the cached shim of the program at `path` and of all that it rests on, shim first; () as find_warm."""
     path = os.path.abspath(path)
     wanted = head(objects_id(), environment)
     for directory in cache_directories(environment):
@@ -35,9 +32,18 @@ def find_warm(path: str, environment: Mapping[bytes, bytes], *, same_search: boo
         lines = text.splitlines()
         if len(lines) < 4 or lines[0] != wanted[0] or (same_search and lines[1] != wanted[1]):
             continue
-        if _pinned(lines[3]) == path and all(_is_same(line) for line in lines[2:]):
-            return _pinned(lines[2])
-    return ""
+        if pinned(lines[3]) == path and all(_is_same(line) for line in lines[2:]):
+            return tuple(lines[2:])
+    return ()
+
+
+def find_warm(path: str, environment: Mapping[bytes, bytes], *, same_search: bool = True) -> str:
+    """The cached shim of the program at `path`, or "" if there is none that is certainly right.
+
+    Without `same_search` a shim that was built under other LD_LIBRARY_PATH or LD_PRELOAD values counts, too.
+    """
+    pins = find_pins(path, environment, same_search=same_search)
+    return pinned(pins[0]) if pins else ""
 
 
 def head(objects: str, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
@@ -49,7 +55,7 @@ def head(objects: str, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
 def index_text(objects: str, environment: Mapping[bytes, bytes], shim: str, inputs: Sequence[str]) -> str:
     """A whole index file, `inputs` beginning with the program's path; "" if a path is gone or has a line break."""
     try:
-        pins = [_pin(path) for path in (shim, *inputs)]
+        pins = [pin(path) for path in (shim, *inputs)]
     except OSError:
         return ""
     if any(line.splitlines() != [line] for line in pins):
@@ -68,20 +74,20 @@ def objects_id() -> str:
     return _read(OBJECTS_ID).strip()
 
 
-def _pin(path: str) -> str:
+def pin(path: str) -> str:
     """`dev,ino,size,mtime,ctime path`; a path that doesn't exist raises OSError."""
     info = os.stat(path)
     return f"{info.st_dev},{info.st_ino},{info.st_size},{info.st_mtime_ns},{info.st_ctime_ns} {path}"
 
 
-def _pinned(line: str) -> str:
+def pinned(line: str) -> str:
     """The path that a line pins."""
     return line.partition(" ")[2]
 
 
 def _is_same(line: str) -> bool:
     try:
-        return _pin(_pinned(line)) == line
+        return pin(pinned(line)) == line
     except (OSError, ValueError):
         return False
 

@@ -31,7 +31,7 @@ def emit(spec: Spec) -> str:
     """calls.gen.c: call_shapes[], the command tables, and the check functions."""
     parts = [
         head("What is believed of every syscall.")
-        + '#include <stdint.h>\n\n#include "shape.h"\n#include "subshape.h"\n#include "calls.gen.h"\n',
+        + '#include <stdint.h>\n\n#include "predicates.h"\n#include "subshape.h"\n#include "calls.gen.h"\n',
         checks_c.functions(spec),
         _errno_macros(spec),
         _call_table(spec),
@@ -83,6 +83,7 @@ def _gaps(present: Sequence[int]) -> Iterator[str]:
 
 def _call_cells(call: Call) -> tuple[str, ...]:
     denied = f".deny_errno = {call.deny_errno}, " if call.route is Route.DENY else ""
+    believe = f".believe = believe_{call.predicate}, " if call.predicate else ""
     return (
         f"\t[{call.nr}] ",
         f'= {{ .name = "{call.name}", ',
@@ -95,9 +96,17 @@ def _call_cells(call: Call) -> tuple[str, ...]:
         f".flags = {_flags(call.flags)}, ",
         f".arg_count = {len(call.args)}, ",
         f".direct = {int(call.direct)}, ",
+        f".fd_args = {_bits(call, ArgKind.FD)}, ",
+        f".path_args = {_bits(call, ArgKind.PATH)}, ",
         denied,
+        believe,
         f".errnos = {_errno_name(call)},",
     )
+
+
+def _bits(call: Call, kind: ArgKind) -> int:
+    """Bit i is set if argument i is of that kind."""
+    return sum(1 << index for index, arg in enumerate(call.args) if arg.kind is kind)
 
 
 def _flags(flags: Iterable[CallFlag]) -> str:
@@ -116,6 +125,8 @@ def _arg(arg: Arg) -> str:
         cells.append(f".size_arg = {arg.size_arg}")
     if arg.size:
         cells.append(f".size = {arg.size}")
+    if arg.back is not None:
+        cells.append(f".back_at = {arg.back.offset}, .back_size = {arg.back.size}")
     if arg.checked_struct is not None:
         cells.append(f".check = check_{arg.checked_struct.name}")
     return f"{{ {', '.join(cells)} }}"

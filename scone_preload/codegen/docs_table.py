@@ -64,6 +64,8 @@ def _notes(call: Call) -> str:
     structs = [arg.checked_struct.name for arg in call.args if arg.checked_struct]
     if structs and call.route is Route.HOST:
         parts.append("fields checked: " + ", ".join(dict.fromkeys(structs)))
+    if call.predicate:
+        parts.append(f"predicate: {call.predicate}")
     return "; ".join(part.rstrip(".") for part in parts)
 
 

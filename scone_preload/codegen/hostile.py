@@ -1,6 +1,7 @@
 """Lies to test with: for every checked part of every reply of a host call, replies just outside of what is believed.
 
-A lie in a result or errno is a number; a lie in a field is that field changed in an otherwise believable struct.
+A lie in a result or errno is a number; a lie in a field is that field changed in an otherwise believable struct; what
+only a predicate judges is memory that the host filled (hostile_contents.py), with truths among the lies.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from scone_preload.codegen.calls_c import command_arg
+from scone_preload.codegen.hostile_contents import Write, told
 from scone_preload.codegen.text import head, quoted, signed64
 from scone_preload.spec.model import Arg, Call, Check, Field, ResultKind, Route, Spec, Struct
 
@@ -20,6 +22,8 @@ INT64_MAX = (1 << 63) - 1
 # (libc takes anything below as a success), and the extremes.
 NEVER_ERRNOS = (-134, -191, -192, -512, -513, -514, -516, -4095, -4096, -4097, -(1 << 31), -(1 << 32), INT64_MIN)
 
+PAST = (1, 2, 4096, 1 << 31, 1 << 32)
+
 
 class LieKind(StrEnum):
     """What is lied about; the value is the C name."""
@@ -29,12 +33,15 @@ class LieKind(StrEnum):
     ERRNO = "HOSTILE_ERRNO"
     FIELD = "HOSTILE_FIELD"
     TEXT = "HOSTILE_TEXT"
+    CONTENT = "HOSTILE_CONTENT"
+    TRUTH = "HOSTILE_TRUTH"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lie:
     """One hostile reply. BOUND: `value` is added to what the call's own arguments allow. FIELD and TEXT: at `offset`,
-    `size` bytes of argument `arg` hold `value` (TEXT: no NUL), the rest of `struct` is believable."""
+    `size` bytes of argument `arg` hold `value` (TEXT: no NUL), the rest of `struct` is believable. CONTENT and TRUTH:
+    the result is `value` and memory is as `writes` say; a TRUTH is none, and must be taken."""
 
     call: str
     nr: int
@@ -46,10 +53,11 @@ class Lie:
     field: str = ""
     offset: int = 0
     size: int = 0
+    writes: tuple[Write, ...] = ()
 
 
 def lies(spec: Spec) -> tuple[Lie, ...]:
-    """All of them, for the calls and commands that leave by an exit."""
+    """All of them, and the truths, for the calls and commands that leave by an exit."""
     calls = [lie for call in spec.calls if call.route is Route.HOST for lie in _of_call(call)]
     commands = [
         lie
@@ -69,6 +77,12 @@ def _of_call(call: Call) -> Iterator[Lie]:
         yield Lie(call=call.name, nr=call.nr, table="", kind=LieKind.ERRNO, value=value)
     for index, arg in enumerate(call.args):
         yield from _fields(call, "", index, arg)
+    for reply in told(call) if call.predicate else ():
+        kind = LieKind.CONTENT if reply.what else LieKind.TRUTH
+        what = reply.what or "the truth"
+        yield Lie(
+            call=call.name, nr=call.nr, table="", kind=kind, value=reply.result, field=what, writes=reply.writes
+        )
 
 
 def _of_command(table: str, command: Call) -> Iterator[Lie]:
@@ -85,11 +99,19 @@ def _results(call: Call, table: str) -> Iterator[Lie]:
         ResultKind.PID: ((1 << 22) + 1, INT64_MAX),
         ResultKind.ADDRESS: (1, 4097, INT64_MAX),
         ResultKind.NEVER: (0, 1),
+        ResultKind.AT_LEAST: (INT_MAX + 1, INT64_MAX),
+        ResultKind.OWNER: ((1 << 22) + 1, -(1 << 22) - 1, INT64_MAX, INT64_MIN),
     }
-    bounded = (ResultKind.AT_MOST, ResultKind.AT_MOST_SUM, ResultKind.COUNT)
+    bounds: dict[ResultKind, Sequence[int]] = {
+        ResultKind.AT_MOST: PAST,
+        ResultKind.AT_MOST_SUM: PAST,
+        ResultKind.COUNT: PAST,
+        ResultKind.EXACTLY: (-2, -1, *PAST),
+        ResultKind.AT_LEAST: (-1, -2),
+    }
     for value in absolute.get(call.result.kind, ()):
         yield Lie(call=call.name, nr=call.nr, table=table, kind=LieKind.RESULT, value=value)
-    for value in (1, 2, 4096, 1 << 31, 1 << 32) if call.result.kind in bounded else ():
+    for value in bounds.get(call.result.kind, ()):
         yield Lie(call=call.name, nr=call.nr, table=table, kind=LieKind.BOUND, value=value, arg=call.result.arg)
 
 
@@ -145,11 +167,14 @@ def emit_header() -> str:
         + '#ifndef SCONE_HOSTILE_GEN_H\n#define SCONE_HOSTILE_GEN_H\n\n#include "subshape.h"\n\n'
         + f"enum hostile_kind {{\n{kinds}}};\n\n"
         + "/* RESULT, ERRNO: `value` is the result. BOUND: value + what the arguments allow. FIELD: `size` bytes at\n"
-        + " * `offset` of `base` become value. TEXT: they become 'A' without an end. The check must refuse each. */\n"
+        + " * `offset` of `base` become value. TEXT: they become 'A' without an end. The check must refuse each.\n"
+        + " * CONTENT: the result is value, and `writes` are done; the predicate must refuse it. TRUTH: the same, and it\n"
+        + " * must be taken. `via`: the write goes where the pointer at via - 1 of the argument leads. */\n"
+        + "struct hostile_write { uint32_t arg, via; uint64_t offset, size; const void *bytes; };\n\n"
         + "struct hostile_reply {\n\tconst char *call;\n\tconst char *field;\n\tconst struct sub_table *table;"
-        + "\t/* nr is a command of it; NULL: a syscall */\n\tstruct_check check;\n\tconst uint8_t *base;\n"
+        + "\t/* nr is a command of it; NULL: a syscall */\n\tstruct_check check;\n\tconst uint8_t *base;\n\tconst struct hostile_write *writes;\n"
         + "\tuint64_t nr;\n\tint64_t value;\n\tuint16_t base_size;\n\tuint16_t offset;\n\tuint16_t size;\n"
-        + "\tuint8_t kind;\n\tuint8_t arg;\n};\n\nextern const struct hostile_reply hostile_replies[];\n"
+        + "\tuint8_t kind;\n\tuint8_t arg;\n\tuint16_t write_count;\n};\n\nextern const struct hostile_reply hostile_replies[];\n"
         + "extern const size_t hostile_reply_count;\n\n#endif\n"
     )
 
@@ -183,7 +208,16 @@ def _row(lie: Lie, spec: Spec) -> str:
         cells.append(f".check = check_{lie.struct}, .base = base_{lie.struct}")
         cells.append(f".base_size = {spec.structs[lie.struct].size}, .offset = {lie.offset}, .size = {lie.size}")
         cells.append(f".field = {quoted(lie.field)}")
+    elif lie.kind in (LieKind.CONTENT, LieKind.TRUTH):
+        writes = ", ".join(map(_write, lie.writes)) or "{ 0 }"
+        cells.append(f".writes = (const struct hostile_write[]){{ {writes} }}, .write_count = {len(lie.writes)}")
+        cells.append(f".field = {quoted(lie.field)}")
     return f"\t{{ {', '.join(cells)} }},"
+
+
+def _write(one: Write) -> str:
+    text = "".join(f"\\{byte:03o}" for byte in one.data)
+    return f'{{ {one.arg}, {one.via}, {one.offset}, {len(one.data)}, "{text}" }}'
 
 
 def _as_signed(value: int) -> int:

@@ -20,6 +20,7 @@ from scone_preload.options import Options
 from scone_preload.runtime import wire
 from scone_preload.runtime.events import EventLog
 from scone_preload.runtime.execs import decide
+from scone_preload.runtime.helpers import HelperWatch
 from scone_preload.runtime.names import call_names
 from scone_preload.runtime.sites import answer_sites
 from scone_preload.runtime.statistics import Totals, as_json, as_table
@@ -44,31 +45,38 @@ class Host:
         self.events = EventLog(call_names)
         self.first_reported = False
         self.alive = True
+        self.selector = selectors.DefaultSelector()
+        self.helpers = HelperWatch(self.selector, self.serve_all)
 
     def run(self) -> None:
         """Serve until no wrapped process is left."""
-        with selectors.DefaultSelector() as selector:
+        with self.selector as selector:
             selector.register(self.control, selectors.EVENT_READ, self.serve)
             selector.register(self.program_fd, selectors.EVENT_READ, self.program_ended)
             while self.alive:
                 for key, _ in selector.select():
-                    if key.fd == self.program_fd:
-                        selector.unregister(self.program_fd)
-                    key.data()
+                    if key.fd in selector.get_map():  # else another event of this round has taken it out
+                        key.data()
         self.write_statistics()
 
-    def serve(self) -> None:
-        """Take what is waiting on the control socket, a bounded number of messages."""
+    def serve(self) -> bool:
+        """Take what is waiting on the control socket, a bounded number of messages; whether more may wait."""
         for _ in range(MESSAGES_AT_ONCE):
             received = receive(self.control)
             if received is None:
-                return
+                return False
             packet, pid, answer = received
             if not packet:
                 self.alive = False
-                return
+                return False
             with answer or contextlib.nullcontext():
                 self.take(packet, pid, answer)
+        return True
+
+    def serve_all(self) -> None:
+        """Take all that is waiting."""
+        while self.serve():
+            pass
 
     def take(self, packet: bytes, pid: int, answer: socket.socket | None) -> None:
         """Handle one packet of process `pid`; answer it when it carries a socket."""
@@ -95,6 +103,8 @@ class Host:
                 self.write_trace(format_trace(message))
             case wire.Event():
                 self.say(self.events.take(message))
+            case wire.Helper():
+                self.helpers.take(pid or message.header.pid, message.pid)
             case wire.Hello():
                 self.totals.hellos += 1
         return b""
@@ -114,6 +124,7 @@ class Host:
 
     def program_ended(self) -> None:
         """The first process is gone: say what it could not say itself, and let go of standard error."""
+        self.selector.unregister(self.program_fd)
         self.serve()
         if self.options.stats == "" and not self.first_reported:
             self.say(self.table())

@@ -39,11 +39,12 @@ def launch(options: Options) -> NoReturn:
     trace_fd = _open_reports(options)
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     theirs.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
+    nonce = int.from_bytes(os.urandom(8), "little") >> 1
     _start_host(options, theirs, ours, trace_fd)
     control_fd = os.dup(ours.fileno())
     os.set_inheritable(control_fd, True)
     _restore_signals()
-    _become(path, options, wrapped_environment(environment, shim, options.shim_variable(control_fd)))
+    _become(path, options, wrapped_environment(environment, shim, options.shim_variable(control_fd, nonce)))
 
 
 def check_kernel(release: str) -> None:

@@ -18,9 +18,13 @@ CALL_COUNT = 512
 NO_CALL = 0xFFFFFFFF
 AT_FDCWD = -100
 
-HELLO, EXEC, SITES, STATS, TRACE, EVENT = range(1, 7)
+HELLO, EXEC, SITES, STATS, TRACE, EVENT, HELPER, CALL = range(1, 9)
+HELPER_LOST = 0x314E4353
 FIRST = 1
-AFTER_EXEC = 1
+AFTER_EXEC, WANTS_POLICY = 1, 2
+CALL_CUT = 1
+EXEC_UNWRAPPED = 1
+ABOUT_PATH, ABOUT_ADDRESS = 8, 9  # strings that are no argument's: what a call is about
 EVENT_KINDS = {1: "denied", 2: "refused", 3: "trap", 4: "stopped", 5: "notice"}
 
 DOORS = ("symbol", "site", "trap", "other")
@@ -32,9 +36,10 @@ EXITS = ("gate", "ring")
 LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "ctl_header": (("magic", "I"), ("type", "H"), ("flags", "H"), ("size", "I"), ("pid", "i"), ("tid", "i"),
                    ("reserved", "I")),
-    "ctl_hello": (("header", "24s"), ("shim_id", "Q"), ("flags", "I"), ("reserved", "I")),
+    "ctl_hello": (("header", "24s"), ("shim_id", "Q"), ("nonce", "Q"), ("flags", "I"), ("maps_size", "I")),
+    "ctl_hello_answer": (("error", "i"), ("policy_size", "I")),
     "ctl_exec": (("header", "24s"), ("dirfd", "i"), ("at_flags", "I")),
-    "ctl_exec_answer": (("error", "i"), ("reserved", "I")),
+    "ctl_exec_answer": (("error", "i"), ("flags", "I"), ("nonce", "Q")),
     "ctl_sites": (("header", "24s"), ("offset", "Q"), ("length", "Q")),
     "ctl_sites_answer": (("count", "I"), ("reserved", "I")),
     "ctl_text_answer": (("size", "I"),),
@@ -42,6 +47,12 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
                   ("result", "q"), ("ns", "Q"), ("string_count", "I"), ("reserved", "I")),
     "ctl_trace_string": (("arg", "B"), ("kind", "B"), ("size", "H")),
     "ctl_event": (("header", "24s"), ("kind", "I"), ("nr", "I")),
+    "ctl_helper": (("header", "24s"), ("helper_pid", "i"), ("reserved", "I")),
+    "ctl_call": (("header", "24s"), ("nr", "I"), ("flags", "I"), ("args", "6Q"), ("string_count", "I"),
+                 ("reserved", "I")),
+    "ctl_call_answer": (("verdict", "I"), ("string_count", "I"), ("result", "q"), ("file_size", "Q"),
+                        ("file_number", "Q"), ("file_seconds", "q"), ("file_mode", "I"), ("file_uid", "I"),
+                        ("file_gid", "I"), ("scope", "I")),
     "wire_stats": (("calls_by_door", "4Q"), ("calls_by_route", "4Q"), ("calls_by_exit", "2Q"), ("denied", "Q"),
                    ("refused_replies", "Q"), ("bytes_out", "Q"), ("bytes_in", "Q"), ("turns", "Q"),
                    ("crossings", "Q"), ("ring_spun", "Q"), ("ring_slept", "Q"), ("ring_writes_behind", "Q"),
@@ -66,6 +77,9 @@ _TEXT_ANSWER = layout("ctl_text_answer")
 _TRACE = layout("ctl_trace")
 _TRACE_STRING = layout("ctl_trace_string")
 _EVENT = layout("ctl_event")
+_HELPER = layout("ctl_helper")
+_HELLO_ANSWER = layout("ctl_hello_answer")
+_CALL = layout("ctl_call")
 _STATS = layout("wire_stats")
 SITE_SIZE = 24
 
@@ -82,12 +96,15 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """A shim has started in a process."""
+    """A shim has started in a process; with `wants_policy`, `maps` are the lines of its executable mappings."""
 
     header: Header
     shim_id: int
+    nonce: int
     after_exec: bool
+    wants_policy: bool
     exe: bytes
+    maps: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +170,26 @@ class Event:
     text: bytes
 
 
-Message: TypeAlias = Hello | Exec | Sites | Stats | Trace | Event
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """A process has the helper `pid`; 0: it is about to end the one it has."""
+
+    header: Header
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that the policy wants decided, or served; `strings` by argument, ABOUT_* among them."""
+
+    header: Header
+    nr: int
+    args: tuple[int, ...]
+    strings: dict[int, bytes]
+    is_cut: bool
+
+
+Message: TypeAlias = Hello | Exec | Sites | Stats | Trace | Event | Helper | Call
 
 
 def parse(packet: bytes) -> Message:
@@ -170,11 +206,20 @@ def parse(packet: bytes) -> Message:
 
 
 def _parse_hello(header: Header, packet: bytes) -> Hello:
-    _, shim_id, flags, reserved = _unpack(_HELLO, packet)
-    if flags & ~AFTER_EXEC or reserved:
+    _, shim_id, nonce, flags, maps_size = _unpack(_HELLO, packet)
+    end = len(packet) - maps_size
+    if flags & ~(AFTER_EXEC | WANTS_POLICY) or end < _HELLO.size:
         raise _bad("HELLO flags")
-    (exe,) = _strings(packet, _HELLO.size, 1)
-    return Hello(header=header, shim_id=shim_id, after_exec=bool(flags & AFTER_EXEC), exe=exe)
+    (exe,) = _strings(packet[:end], _HELLO.size, 1)
+    return Hello(
+        header=header,
+        shim_id=shim_id,
+        nonce=nonce,
+        after_exec=bool(flags & AFTER_EXEC),
+        wants_policy=bool(flags & WANTS_POLICY),
+        exe=exe,
+        maps=packet[end:],
+    )
 
 
 def _parse_exec(header: Header, packet: bytes) -> Exec:
@@ -210,7 +255,7 @@ def _parse_trace(header: Header, packet: bytes) -> Trace:
     _, nr, door, route, exit_, *args, result, ns, count, reserved = _unpack(_TRACE, packet)
     if nr >= CALL_COUNT or door >= len(DOORS) or route >= len(ROUTES) or exit_ >= len(EXITS) or reserved:
         raise _bad("TRACE fields")
-    strings = _trace_strings(packet, count)
+    strings = _trace_strings(packet, _TRACE.size, count, 5)
     return Trace(
         header=header,
         nr=nr,
@@ -224,21 +269,28 @@ def _parse_trace(header: Header, packet: bytes) -> Trace:
     )
 
 
-def _trace_strings(packet: bytes, count: int) -> tuple[TraceString, ...]:
+def _trace_strings(packet: bytes, at: int, count: int, arg_max: int) -> tuple[TraceString, ...]:
     strings = []
-    at = _TRACE.size
     for _ in range(count):
         if at + _TRACE_STRING.size > len(packet):
             raise _bad("TRACE string count")
         arg, kind, size = _TRACE_STRING.unpack_from(packet, at)
         at += _TRACE_STRING.size
-        if arg > 5 or kind > 1 or at + size > len(packet):
+        if arg > arg_max or kind > 1 or at + size > len(packet):
             raise _bad("TRACE string")
         strings.append(TraceString(arg=arg, received=bool(kind), data=packet[at : at + size]))
         at += size
     if at != len(packet):
         raise _bad("TRACE tail")
     return tuple(strings)
+
+
+def _parse_call(header: Header, packet: bytes) -> Call:
+    _, nr, flags, *args, count, reserved = _unpack(_CALL, packet)
+    if nr >= CALL_COUNT or flags & ~CALL_CUT or reserved:
+        raise _bad("CALL fields")
+    strings = {string.arg: string.data for string in _trace_strings(packet, _CALL.size, count, ABOUT_ADDRESS)}
+    return Call(header=header, nr=nr, args=tuple(args), strings=strings, is_cut=bool(flags & CALL_CUT))
 
 
 def _parse_event(header: Header, packet: bytes) -> Event:
@@ -249,6 +301,13 @@ def _parse_event(header: Header, packet: bytes) -> Event:
     return Event(header=header, kind=EVENT_KINDS[kind], nr=nr, text=text)
 
 
+def _parse_helper(header: Header, packet: bytes) -> Helper:
+    _, pid, reserved = _unpack(_HELPER, packet)
+    if len(packet) != _HELPER.size or pid < 0 or reserved:
+        raise _bad("HELPER fields")
+    return Helper(header=header, pid=pid)
+
+
 _PARSERS: dict[int, Callable[[Header, bytes], Message]] = {
     HELLO: _parse_hello,
     EXEC: _parse_exec,
@@ -256,12 +315,21 @@ _PARSERS: dict[int, Callable[[Header, bytes], Message]] = {
     STATS: _parse_stats,
     TRACE: _parse_trace,
     EVENT: _parse_event,
+    HELPER: _parse_helper,
+    CALL: _parse_call,
 }
 
 
-def build_exec_answer(*, error: int, shim: bytes = b"", message: bytes = b"") -> bytes:
-    """Return the answer to EXEC: `error` 0 lets it go on under `shim`."""
-    return _EXEC_ANSWER.pack(error, 0) + shim[: PATH_MAX - 1] + b"\0" + message[: PATH_MAX - 1] + b"\0"
+def build_hello_answer(*, policy: bytes = b"", error: int = 0, message: bytes = b"") -> bytes:
+    """Return the answer to HELLO: the policy, or why the image must not run."""
+    return _HELLO_ANSWER.pack(error, len(policy)) + policy + message[: PATH_MAX - 1] + b"\0"
+
+
+def build_exec_answer(
+    *, error: int, shim: bytes = b"", message: bytes = b"", nonce: int = 0, unwrapped: bool = False
+) -> bytes:
+    """Return the answer to EXEC: `error` 0 lets it go on under `shim`, with `nonce` for its HELLO, or unwrapped."""
+    return _EXEC_ANSWER.pack(error, EXEC_UNWRAPPED if unwrapped else 0, nonce) + shim[: PATH_MAX - 1] + b"\0" + message[: PATH_MAX - 1] + b"\0"
 
 
 def build_sites_answer(sites: bytes) -> bytes:

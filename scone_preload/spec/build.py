@@ -136,6 +136,7 @@ def _call(row: Row, nr: int, group: str, spec: Spec) -> Call:
         handler=meaning.handler,
         deny_errno=spec.errno_numbers.get(meaning.deny_errno, 0),
         deny_reason=meaning.deny_reason,
+        predicate=meaning.predicate,
         group=group,
         note=row.note,
     )
@@ -155,5 +156,6 @@ def errnos_for(meaning: Meaning, numbers: Mapping[str, int], sets: Mapping[str, 
 
 
 def _flags(meaning: Meaning, result: Result) -> frozenset[CallFlag]:
-    implied = {ResultKind.FD: CallFlag.NEW_FD, ResultKind.NEVER: CallFlag.NEVER_RETURNS}
+    numbers = (ResultKind.FD, ResultKind.EXACTLY, ResultKind.AT_LEAST)
+    implied = {ResultKind.NEVER: CallFlag.NEVER_RETURNS, **dict.fromkeys(numbers, CallFlag.NEW_FD)}
     return meaning.flags | ({implied[result.kind]} if result.kind in implied else frozenset())

@@ -7,11 +7,11 @@ from scone_preload.spec.build import MAX_ERRNO, Sources, errnos_for, errnos_of, 
 from scone_preload.spec.marks import Meaning, meaning_of
 from scone_preload.spec.model import ArgKind, CallFlag, Exit, ResultKind, Route, Struct
 from scone_preload.spec.parse import Problem, Row
-from scone_preload.spec.types import PLAIN, BadType, arg_of, result_of
+from scone_preload.spec.types import COUNTED, PLAIN, BadType, arg_of, result_of
 
 CALL_COUNT = 512
 MAX_ARGUMENTS = 6
-POINTERS_ONLY_BY_GATE = frozenset({ArgKind.ADDRESS, ArgKind.PATH_ARRAY})
+POINTERS_ONLY_BY_GATE = frozenset({ArgKind.ADDRESS, ArgKind.PATH_ARRAY, ArgKind.MSGS_IN, ArgKind.MSGS_OUT})
 
 
 def check(sources: Sources) -> tuple[Problem, ...]:
@@ -218,8 +218,9 @@ def pointers_take_the_gate(sources: Sources) -> Iterator[Problem]:
         if meaning.route is not Route.HOST or meaning.exit is not Exit.ANY:
             continue
         for param in row.params:
-            if PLAIN.get(param.type.name) in POINTERS_ONLY_BY_GATE:
-                yield Problem(row.where, f'{param.name} is an address, so the row needs @host(exit="gate")')
+            if (PLAIN | COUNTED).get(param.type.name) in POINTERS_ONLY_BY_GATE:
+                what = "an address" if param.type.name in PLAIN else "an array of addresses"
+                yield Problem(row.where, f'{param.name} is {what}, so the row needs @host(exit="gate")')
 
 
 def special_results_fit_their_calls(sources: Sources) -> Iterator[Problem]:
@@ -230,6 +231,24 @@ def special_results_fit_their_calls(sources: Sources) -> Iterator[Problem]:
             continue
         if row.result.name not in {kind.name.lower() for kind in bounded}:
             yield Problem(row.where, "@msg_trunc and @size_query loosen a bounded result; this one has no bound")
+
+
+def predicates_judge_replies_of_the_host(sources: Sources) -> Iterator[Problem]:
+    """Nothing else is checked; and a command has the predicate of its call."""
+    for row in sources.call_rows():
+        meaning = known_meaning(row)
+        if meaning.predicate and meaning.route is not Route.HOST:
+            yield Problem(row.where, "@believe is for rows with @host: no other reply is checked")
+    for row in sources.table_rows():
+        if known_meaning(row).predicate:
+            yield Problem(row.where, "a command has no predicate of its own: its call has")
+
+
+def commands_count_nothing(sources: Sources) -> Iterator[Problem]:
+    """What bounds a command's result is its own argument, a number, and nothing else."""
+    for row in sources.table_rows():
+        if row.result is not None and row.result.name in ("at_most", "at_most_sum", "count"):
+            yield Problem(row.where, f"a command can't give {row.result.name}: nothing counts its memory")
 
 
 def structs_are_laid_out(sources: Sources) -> Iterator[Problem]:
@@ -277,5 +296,7 @@ RULES: tuple[Callable[[Sources], Iterator[Problem]], ...] = (
     errno_numbers_fit,
     pointers_take_the_gate,
     special_results_fit_their_calls,
+    predicates_judge_replies_of_the_host,
+    commands_count_nothing,
     structs_are_laid_out,
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from scone_preload.spec.model import CallFlag, Exit, Restart, Route
 from scone_preload.spec.parse import Expr, Mark
+from scone_preload.spec.predicates import PREDICATES
 from scone_preload.spec.types import BadType
 
 FLAGS = {
@@ -29,6 +30,7 @@ class Meaning:
     errnos: tuple[str, ...] = ()
     restart: Restart = Restart.NEVER
     handler: bool = False
+    predicate: str = ""
     flags: frozenset[CallFlag] = field(default_factory=frozenset)
 
 
@@ -46,6 +48,8 @@ def _apply(meaning: Meaning, mark: Mark) -> Meaning:
     if mark.name == "errno":
         names = tuple(one.name for one in mark.arguments if isinstance(one, Expr))
         return replace(meaning, errnos=names)
+    if mark.name == "believe":
+        return replace(meaning, predicate=_predicate(mark))
     if mark.arguments:
         raise BadType(f"@{mark.name} takes no arguments")
     if mark.name in ROUTES:
@@ -68,6 +72,15 @@ def _route(meaning: Meaning, mark: Mark) -> Meaning:
     if options or way not in EXITS or (route is not Route.HOST and mark.options):
         raise BadType(f'@{mark.name} takes nothing but, if it is @host, exit="gate"')
     return replace(meaning, route=route, exit=EXITS[way])
+
+
+def _predicate(mark: Mark) -> str:
+    names = [one.name for one in mark.arguments if isinstance(one, Expr)]
+    if len(names) != 1 or len(mark.arguments) != 1 or mark.options:
+        raise BadType("@believe takes the name of one predicate")
+    if names[0] not in PREDICATES:
+        raise BadType(f"unknown predicate {names[0]}")
+    return names[0]
 
 
 def _deny(meaning: Meaning, mark: Mark) -> Meaning:

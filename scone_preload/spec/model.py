@@ -33,6 +33,9 @@ class ResultKind(StrEnum):
     OFFSET = "RESULT_OFFSET"
     ADDRESS = "RESULT_ADDRESS"
     NEVER = "RESULT_NEVER"
+    EXACTLY = "RESULT_EXACTLY"
+    AT_LEAST = "RESULT_AT_LEAST"
+    OWNER = "RESULT_OWNER"
 
 
 class Restart(StrEnum):
@@ -74,6 +77,8 @@ class ArgKind(StrEnum):
     IOVEC_OUT = "ARG_IOVEC_OUT"
     MSG_IN = "ARG_MSG_IN"
     MSG_OUT = "ARG_MSG_OUT"
+    MSGS_IN = "ARG_MSGS_IN"
+    MSGS_OUT = "ARG_MSGS_OUT"
     ADDRESS = "ARG_ADDRESS"
     FDSET = "ARG_FDSET"
     PATH_ARRAY = "ARG_PATH_ARRAY"
@@ -118,7 +123,8 @@ class Struct:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arg:
-    """One argument. `size_arg` is the index of the argument that counts it; `names` the flag table that prints it."""
+    """One argument. `size_arg` is the index of the argument that counts it; `names` the flag table that prints it;
+    `back` the only field that comes back of its structs, if not all of them does."""
 
     name: str
     kind: ArgKind
@@ -126,6 +132,7 @@ class Arg:
     size_arg: int = 0
     size: int = 0
     struct: Struct | None = None
+    back: Field | None = None
     style: str = ""
     names: str = ""
 
@@ -155,7 +162,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One syscall, or one command of a multiplexer (then `nr` is the command's number)."""
+    """One syscall, or one command of a multiplexer (then `nr` is the command's number). `predicate` is the name of the
+    C function that judges what no range can say; empty: none."""
 
     name: str
     nr: int
@@ -170,6 +178,7 @@ class Call:
     handler: bool
     deny_errno: int
     deny_reason: str
+    predicate: str
     group: str
     note: str
 

@@ -53,6 +53,17 @@ COUNTED = {
     "iovec_in": ArgKind.IOVEC_IN,
     "iovec_out": ArgKind.IOVEC_OUT,
     "fdset": ArgKind.FDSET,
+    "msgs_in": ArgKind.MSGS_IN,
+    "msgs_out": ArgKind.MSGS_OUT,
+}
+
+# bytes of an element, or the most there may be
+COUNTED_SIZES = {
+    ArgKind.OUT_SOCKADDR: 128,
+    ArgKind.IN_SOCKADDR: 128,
+    ArgKind.FDSET: 8,
+    ArgKind.MSGS_IN: 64,
+    ArgKind.MSGS_OUT: 64,
 }
 
 RESULTS = {
@@ -63,12 +74,15 @@ RESULTS = {
     "offset": ResultKind.OFFSET,
     "address": ResultKind.ADDRESS,
     "never": ResultKind.NEVER,
+    "owner": ResultKind.OWNER,
 }
 
 BOUNDED_RESULTS = {
     "at_most": ResultKind.AT_MOST,
     "at_most_sum": ResultKind.AT_MOST_SUM,
     "count": ResultKind.COUNT,
+    "exactly": ResultKind.EXACTLY,
+    "at_least": ResultKind.AT_LEAST,
 }
 
 # bytes and signedness of a struct's scalars
@@ -121,7 +135,7 @@ def _buffer(param: Param, params: Sequence[Param], structs: Mapping[str, Struct]
     words = param.type.words
     if words == ("socklen",) and counted is ArgKind.INOUT:
         return Arg(name=param.name, kind=ArgKind.SOCKLEN, source=param.source, size=4)
-    if not words or len(words) > 2 or len(words) != len(param.type.arguments):
+    if not words or len(words) > 3 or len(words) != len(param.type.arguments):
         raise BadType(f"{param.type.name} takes the argument that counts it, a struct, or both")
     if len(words) == 1 and words[0] in structs and not _is_param(words[0], params):
         struct = structs[words[0]]
@@ -132,14 +146,23 @@ def _buffer(param: Param, params: Sequence[Param], structs: Mapping[str, Struct]
     if words[1] not in structs:
         raise BadType(f"unknown struct {words[1]}")
     struct = structs[words[1]]
-    return Arg(name=param.name, kind=counted, source=param.source, size_arg=index, size=struct.size, struct=struct)
+    whole = Arg(name=param.name, kind=counted, source=param.source, size_arg=index, size=struct.size, struct=struct)
+    return whole if len(words) == 2 else replace(whole, back=_field_back(whole, struct, words[2]))
+
+
+def _field_back(arg: Arg, struct: Struct, name: str) -> Field:
+    if arg.kind is not ArgKind.INOUT:
+        raise BadType(f"only of an inout array a single field comes back, this is {arg.source}")
+    for field in struct.fields:
+        if field.name == name and field.scalar:
+            return field
+    raise BadType(f"struct {struct.name} has no number {name}")
 
 
 def _counted(param: Param, params: Sequence[Param]) -> Arg:
     kind = COUNTED[param.type.name]
     index = _index(_one_word(param), params)
-    size = {ArgKind.OUT_SOCKADDR: 128, ArgKind.IN_SOCKADDR: 128, ArgKind.FDSET: 8}.get(kind, 1)
-    return Arg(name=param.name, kind=kind, source=param.source, size_arg=index, size=size)
+    return Arg(name=param.name, kind=kind, source=param.source, size_arg=index, size=COUNTED_SIZES.get(kind, 1))
 
 
 def _is_param(name: str, params: Sequence[Param]) -> bool:

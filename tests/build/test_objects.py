@@ -51,6 +51,12 @@ def test_generated_code_belongs_to_the_enclave_unless_it_says_host(layout: Layou
     assert {"enclave-calls.gen.o", "host-host_calls.gen.o"} <= {path.name for path in layout.objects.glob("*.o")}
 
 
+def test_code_for_tests_is_in_no_shim(layout: Layout, compiler: Compiler) -> None:
+    (layout.generated / "hostile.gen.c").write_text("const int lies = 1;\n")
+    compiled(layout, compiler)
+    assert {path.name for path in layout.objects.glob("*.o")} == {"enclave-core.o", "host-served.o"}
+
+
 def test_the_host_side_can_not_include_the_enclaves(layout: Layout, compiler: Compiler) -> None:
     (layout.libshim / "host" / "served.c").write_text('#include "shim_abi.h"\n')
     with pytest.raises(InternalError, match=r"shim_abi\.h"):

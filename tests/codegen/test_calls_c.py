@@ -10,6 +10,7 @@ from scone_preload import libshim
 from scone_preload.codegen import calls_c
 from scone_preload.spec import load, load_from
 from scone_preload.spec.model import Call, Route
+from scone_preload.spec.predicates import PREDICATES
 from tests.codegen.build import ENCLAVE, STRICT, compile_c, write_generated
 from tests.spec.samples import BASE
 
@@ -30,7 +31,8 @@ def test_the_tables_need_nothing_but_handlers(tmp_path: Path) -> None:
     listing = subprocess.run(["nm", "-u", tmp_path / "calls.o"], capture_output=True, text=True, check=True).stdout
     undefined = set(re.findall(r"U (\w+)", listing))
     handled = {f"sys_{call.name}" for call in SPEC.calls if call.handler}
-    assert undefined == handled | {"sys_pass"}
+    believed = {f"believe_{call.predicate}" for call in SPEC.calls if call.predicate}
+    assert undefined == handled | believed | {"sys_pass"}
 
 
 def args_of(call: Call) -> tuple[libshim.Argument, ...]:
@@ -107,7 +109,29 @@ def test_only_replies_with_unchecked_memory_are_direct() -> None:
     assert not {"fstat", "accept4", "recvmsg", "epoll_wait", "pipe2", "getsockopt", "select"} & direct
 
 
+def test_the_predicates_that_a_row_may_name_are_those_of_the_header_each_defined_once() -> None:
+    declared = re.findall(r"^long believe_(\w+)\(const struct reply \*reply\);$", (ENCLAVE / "predicates.h").read_text(), re.M)
+    definition = re.compile(r"^long believe_(\w+)\(const struct reply \*reply\)\n\{", re.M)
+    defined = [name for path in sorted(ENCLAVE.glob("*.c")) for name in definition.findall(path.read_text())]
+    assert sorted(declared) == sorted(defined) == sorted(PREDICATES)
+
+
+def test_a_row_carries_its_predicate_and_what_comes_back() -> None:
+    text = calls_c.emit(SPEC)
+    row = next(line for line in text.splitlines() if '.name = "poll"' in line)
+    assert ".believe = believe_polled," in row
+    assert ".back_at = 6, .back_size = 2" in text[text.index(row) :].splitlines()[1]
+    row = next(line for line in text.splitlines() if '.name = "read"' in line)
+    assert ".believe" not in row
+
+
 def test_each_handler_of_a_row_is_defined_once_in_the_enclave_and_no_other_is() -> None:
     definition = re.compile(r"^long (sys_\w+)\(struct frame \*\w+\)\n\{", re.M)
     defined = [name for path in sorted(ENCLAVE.glob("*.c")) for name in definition.findall(path.read_text())]
     assert sorted(defined) == sorted({f"sys_{call.name}" for call in SPEC.calls if call.handler} | {"sys_pass"})
+
+
+def test_no_handler_refuses_a_reply_by_itself() -> None:
+    """Only the checker, the two exits that interpret shapes, predicates, and epoll, which translates (docs/spec.md)."""
+    refusing = {path.stem for path in ENCLAVE.glob("*.c") if "check_refuse(" in path.read_text()}
+    assert refusing == {"check", "pass", "marshal", "chains", "options", "ready", "epoll"}

@@ -1,6 +1,7 @@
 """P3: every generated lie is refused by the enclave's own checker, every truth is taken, under ASan and UBSan."""
 
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from scone_preload.codegen import hostile
 from scone_preload.codegen.hostile import Lie, LieKind
 from scone_preload.spec import load
 from scone_preload.spec.model import CallFlag, Check, Field, Route
-from tests.codegen.build import ENCLAVE, compile_c, write_generated
+from scone_preload.spec.predicates import PREDICATES
+from tests.codegen.build import ENCLAVE, PREDICATE_SOURCES, compile_c, write_generated
 
 SPEC = load()
 EXCEEDING = frozenset({CallFlag.MSG_TRUNC, CallFlag.SIZE_QUERY})
@@ -19,7 +21,8 @@ HARNESS = Path(__file__).parent / "hostile_harness.c"
 
 def build(folder: Path) -> Path:
     write_generated(folder)
-    sources = [HARNESS, ENCLAVE / "check.c", *(folder / name for name in ("calls.gen.c", "hostile.gen.c", "stubs.c"))]
+    checks = (ENCLAVE / f"{name}.c" for name in ("check", *PREDICATE_SOURCES))
+    sources = [HARNESS, *checks, *(folder / name for name in ("calls.gen.c", "hostile.gen.c", "stubs.c"))]
     sanitizers = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     compile_c("-std=gnu11", "-Wall", *sanitizers, f"-I{folder}", *sources, "-o", folder / "harness")
     return folder / "harness"
@@ -29,7 +32,9 @@ def test_p3_check_c_refuses_every_lie_and_takes_every_truth(tmp_path: Path) -> N
     done = subprocess.run([build(tmp_path)], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout[-4000:] + done.stderr[-4000:]
     exceeding = [call for call in SPEC.calls if call.flags & EXCEEDING and call.route is Route.HOST]
-    assert done.stdout == f"{len(LIES)} lies told, {len(exceeding)} exceptions, 0 wrong\n"
+    truths = len([lie for lie in LIES if lie.kind is LieKind.TRUTH])
+    said = f"{len(LIES) - truths} lies told, {truths} truths, {len(exceeding)} exceptions, 0 wrong\n"
+    assert done.stdout == said
 
 
 def test_every_call_that_leaves_is_lied_to_about_its_errno() -> None:
@@ -56,6 +61,19 @@ def test_every_checked_field_of_every_reply_is_lied_about() -> None:
     assert lied == checked
     assert ("fstat", "", 1, "st_mtim.tv_nsec") in lied
     assert ("F_GETLK", "fcntl", 1, "l_type") in lied
+
+
+def test_every_predicate_of_every_call_is_lied_to_and_told_the_truth() -> None:
+    for call in SPEC.calls:
+        kinds = Counter(lie.kind for lie in LIES if lie.call == call.name and lie.writes)
+        if call.predicate:
+            assert kinds[LieKind.CONTENT] > 2, call.name
+            assert kinds[LieKind.TRUTH] > 0, call.name
+        else:
+            assert not kinds, call.name
+    assert {call.predicate for call in SPEC.calls if call.predicate} == PREDICATES
+    times = {lie.call for lie in LIES if lie.field == "a longer time"}
+    assert times == {"select", "pselect6", "ppoll", "recvmmsg"}
 
 
 def make_field(check: Check, low: int, high: int, *, size: int = 4, signed: bool = True) -> Field:

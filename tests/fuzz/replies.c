@@ -3,7 +3,7 @@
  *
  * Owns: a fake ring and gate whose results and memory come from the input; a program whose buffers are exactly as large
  * as its calls say. Must never: model the host's good manners: everything it may write is written. The real files under
- * it: check, pass, marshal, multiplex, ready, poll, chains, fd, transfer, accept, process, epoll.
+ * it: check, believe and the predicates, pass, marshal, multiplex, poll, fd, transfer, accept, process, epoll.
  * Run by: tools/fuzz and tests/fuzz/test_fuzz.py, with AddressSanitizer and UndefinedBehaviorSanitizer.
  *
  *   input: mode, call, flags, sizes, result, then the bytes of all replies (again from the start when they run out)
@@ -19,7 +19,8 @@
 #include "untrusted.h"
 #include "target.h"
 
-enum { BUFFERS_MAX = 32, LANES_MAX = 64, VECTORS = 3, CALLS_MAX = 512, F_GETOWN = 9, GROUP_MAX = 1 << 22 };
+enum { BUFFERS_MAX = 32, LANES_MAX = 64, VECTORS = 3, CALLS_MAX = 512, F_GETOWN = 9, GROUP_MAX = 1 << 22,
+       MESSAGE_WORDS = 8, MESSAGES_MADE = 2, MSG_TRUNC_ = 0x20 };
 
 struct enclave enclave = { .control_fd = -1 };
 
@@ -32,6 +33,7 @@ static uint16_t leaving[CALLS_MAX];
 static size_t leaving_count;
 static long reply;
 static uint64_t *message;	/* the program's msghdr of a call that receives */
+static uint64_t *messages, message_count;	/* or its mmsghdrs of a call that sends or receives */
 static uint32_t wishes;		/* bits of the input that decide small things */
 
 static uint8_t next(void)
@@ -108,6 +110,13 @@ long gate_interruptible(long nr, long a, long b, long c, long d, long e, long f)
 	if (message) {
 		message[1] = (uint32_t)next_number(2);
 		message[5] = wishes & 64 ? next_number(8) : next();
+	}
+	for (uint64_t i = 0; i < message_count; i++) {
+		uint64_t *each = messages + i * MESSAGE_WORDS;
+
+		each[1] = (uint32_t)next_number(2);
+		each[5] = wishes & 64 ? next_number(8) : next();
+		each[7] = wishes & 128 ? next_number(4) : next();
 	}
 	return reply > 0 && ++turns % 8 == 0 ? 0 : reply;
 }
@@ -252,9 +261,9 @@ static struct io_part *vectors_make(bool is_out)
 }
 
 /* struct msghdr. By the gate the host writes its sizes only: an address in it would not be the kernel's to write. */
-static uint64_t *message_make(bool is_out)
+static void message_fill(uint64_t *made, bool is_out)
 {
-	uint64_t *made = buffer(7 * sizeof *made, false), name_size = next() % 140, control_size = next();
+	uint64_t name_size = next() % 140, control_size = next();
 
 	made[0] = (uint64_t)buffer(name_size, is_out);
 	made[1] = name_size;
@@ -262,8 +271,25 @@ static uint64_t *message_make(bool is_out)
 	made[3] = VECTORS;
 	made[4] = (uint64_t)buffer(control_size, is_out);
 	made[5] = control_size;
+}
+
+static uint64_t *message_make(bool is_out)
+{
+	uint64_t *made = buffer(7 * sizeof *made, false);
+
+	message_fill(made, is_out);
 	message = is_out ? made : NULL;
 	return made;
+}
+
+/* struct mmsghdr, the first ones with something in them. */
+static uint64_t *messages_make(uint64_t count, bool is_out)
+{
+	messages = buffer(count * MESSAGE_WORDS * sizeof *messages, false);
+	message_count = count;
+	for (uint64_t i = 0; i < count && i < MESSAGES_MADE; i++)
+		message_fill(messages + i * MESSAGE_WORDS, is_out);
+	return messages;
 }
 
 /* ioctl, fcntl and the rest go by the size that the command's row gives. */
@@ -310,6 +336,9 @@ static uint64_t memory_make(uint32_t nr, const struct call_shape *shape, uint32_
 	case ARG_MSG_IN:
 	case ARG_MSG_OUT:
 		return (uint64_t)message_make(at->kind == ARG_MSG_OUT);
+	case ARG_MSGS_IN:
+	case ARG_MSGS_OUT:
+		return (uint64_t)messages_make(arg[at->size_arg], at->kind == ARG_MSGS_OUT);
 	case ARG_FDSET:
 		return (uint64_t)buffer((arg[at->size_arg] + 63) / 64 * 8, true);
 	case ARG_ADDRESS:
@@ -324,7 +353,8 @@ static void frame_make(struct frame *frame, uint32_t nr)
 	const struct call_shape *shape = &call_shapes[nr];
 
 	*frame = (struct frame){ .nr = nr };
-	message = NULL;
+	message = messages = NULL;
+	message_count = 0;
 	for (uint32_t i = 0; i < shape->arg_count; i++)
 		frame->arg[i] = shape->arg[i].kind == ARG_VALUE ? next() % 96 : shape->arg[i].kind == ARG_FD ? next() % 18 : 0;
 	for (uint32_t i = 0; i < shape->arg_count; i++)
@@ -335,6 +365,22 @@ static void frame_make(struct frame *frame, uint32_t nr)
 
 		frame->arg[1] = row->command >> 32;
 		frame->arg[2] = (uint32_t)row->command;
+	}
+}
+
+static void messages_judge(const struct frame *frame, long result)
+{
+	for (long i = 0; i < result; i++) {
+		const uint64_t *each = messages + i * MESSAGE_WORDS;
+		const struct io_part *parts = (const struct io_part *)each[2];
+		uint64_t sum = 0;
+
+		for (uint64_t part = 0; part < each[3]; part++)
+			sum += parts[part].size;
+		if ((uint32_t)each[7] > sum && !(frame->nr == __NR_recvmmsg && frame->arg[3] & MSG_TRUNC_))
+			target_failed("a message's length", (long)each[7]);
+		if (frame->nr == __NR_recvmmsg && each[5] > 255)
+			target_failed("a control size", (long)each[5]);
 	}
 }
 
@@ -352,6 +398,8 @@ static void judge(const struct frame *frame, long result)
 	if (result > 0 && shape->result == RESULT_AT_MOST && !(shape->flags & (CALL_MSG_TRUNC | CALL_SIZE_QUERY)) &&
 	    (uint64_t)result > frame->arg[shape->result_arg])
 		target_failed(shape->name, result);
+	if (messages)
+		messages_judge(frame, result);
 	for (uint32_t i = 0; result >= 0 && i < shape->arg_count; i++) {
 		const struct arg_shape *at = &shape->arg[i];
 

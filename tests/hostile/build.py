@@ -40,7 +40,7 @@ def build_liar(folder: Path) -> Path:
 def build_victim(folder: Path) -> Path:
     """The program that arms lies and looks at what it was given; it has the tables of the spec, too."""
     write_generated(folder)
-    sources = [HERE / "victim.c", *(folder / name for name in ("calls.gen.c", "hostile.gen.c", "stubs.c"))]
+    sources = [HERE / "victim.c", *(folder / name for name in ("calls.gen.c", "hostile.gen.c", "stubs.c", "believers.c"))]
     flags = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-Wno-nonnull", "-Wno-stringop-overflow"]
     # -iquote: <signal.h> must not be the enclave's.
     quoted = [f"-iquote{where}" for where in (f"{paths.LIBSHIM}/enclave", folder, HERE, HERE.parent / "programs")]
@@ -64,7 +64,7 @@ class Ending:
 def run_victim(shim: Path, victim: Path, case: str, mode: str, cwd: Path) -> Ending:
     """Runs one case as scone-wrap would start it, with a runtime that only listens."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = {"LD_PRELOAD": str(shim), "SCONE_SHIM": f"1,{theirs.fileno()},{ASYNC[mode]},{EXIT_COST[mode]},16"}
+    environment = {"LD_PRELOAD": str(shim), "SCONE_SHIM": f"2,{theirs.fileno()},{ASYNC[mode]},{EXIT_COST[mode]},16,1"}
     process = subprocess.Popen(
         [victim, case],
         cwd=cwd,

@@ -131,7 +131,7 @@ static long received_with(uint32_t name_size, uint64_t control_size, struct cmsg
 {
 	struct lie lie = lie_of(SYS_recvmsg, 1);
 	uint64_t control[4] = { 0 };
-	long arg[6] = { a_file, (long)message_of() }, given;
+	long arg[6] = { a_file, (long)message_of(sizeof(struct msghdr)) }, given;
 
 	memcpy(control, &header, sizeof(header));
 	memcpy(&control[2], fds, 16);

@@ -8,15 +8,14 @@
 #include "guard.h"
 
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
+#include "arguments.h"
 #include "hostile.gen.h"
 #include "lie.h"
 
-enum { BOUND = 100, ROOM = 1 << 16, ADDRESS = 128, CONTROLS = 64, SMALL = 16 };
+enum { ROOM = 1 << 16 };
 
 static int a_file, an_epoll;
-static uint8_t *ends[8];	/* of the arguments' buffers; two more for what a msghdr names */
+static uint8_t *ends[BUFFERS];
 
 /* `size` zero bytes that end at the guard page of buffer `index`. */
 static void *buffer(int index, size_t size)
@@ -51,74 +50,10 @@ static long told(struct lie *lie, const long *arg)
 	return syscall(lie->nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 }
 
-static void *message_of(void)
+/* The call's arguments, with what a handler looks at before it makes it. */
+static void prepare_call(long nr, long *arg)
 {
-	struct msghdr *message = buffer(1, sizeof(*message));
-	struct iovec *part = buffer(6, sizeof(*part) + BOUND);
-
-	*part = (struct iovec){ part + 1, BOUND };
-	*message = (struct msghdr){ .msg_name = buffer(5, ADDRESS), .msg_namelen = ADDRESS, .msg_iov = part,
-				    .msg_iovlen = 1, .msg_control = buffer(7, CONTROLS), .msg_controllen = CONTROLS };
-	return message;
-}
-
-static long value_for(const struct call_shape *shape, int index)
-{
-	if ((shape->result == RESULT_AT_MOST || shape->result == RESULT_COUNT) && shape->result_arg == index)
-		return BOUND;
-	for (int i = 0; i < shape->arg_count; i++)
-		if (shape->arg[i].kind == ARG_IOVEC_IN || shape->arg[i].kind == ARG_IOVEC_OUT) {
-			if (shape->arg[i].size_arg == index)
-				return 1;
-		} else if (shape->arg[i].size_arg == index && i != index && index) {
-			return SMALL;
-		}
-	return 0;
-}
-
-static void *memory_for(const struct call_shape *shape, int index, const long *arg)
-{
-	const struct arg_shape *at = &shape->arg[index];
-	struct iovec *part;
-
-	switch ((enum arg_kind)at->kind) {
-	case ARG_PATH:
-		return memcpy(buffer(index, 6), "there", 6);
-	case ARG_IN:
-	case ARG_OUT:
-	case ARG_INOUT:
-		return buffer(index, (size_t)arg[at->size_arg] * at->size);
-	case ARG_IN_STRUCT:
-	case ARG_OUT_STRUCT:
-	case ARG_INOUT_STRUCT:
-		return buffer(index, at->size);
-	case ARG_IN_SOCKADDR:
-		return buffer(index, (size_t)arg[at->size_arg]);
-	case ARG_OUT_SOCKADDR:
-	case ARG_OUT_SIZED:
-		return buffer(index, ADDRESS);
-	case ARG_SOCKLEN:
-		*(uint32_t *)buffer(index, 4) = ADDRESS;
-		return ends[index] - 4;
-	case ARG_IOVEC_IN:
-	case ARG_IOVEC_OUT:
-		part = buffer(index, sizeof(*part));
-		*part = (struct iovec){ buffer(6, BOUND), BOUND };
-		return part;
-	case ARG_MSG_IN:
-	case ARG_MSG_OUT:
-		return message_of();
-	case ARG_ADDRESS:
-	case ARG_FDSET:
-		return buffer(index, 1024);
-	default:
-		return NULL;
-	}
-}
-
-/* What a handler looks at before it makes the call. */
-static void fit(long nr, long *arg)
-{
+	prepare(&call_shapes[nr], a_file, arg);
 	if (nr == SYS_ppoll)
 		arg[3] = 0;
 	if (nr == SYS_epoll_pwait || nr == SYS_epoll_pwait2)
@@ -127,27 +62,8 @@ static void fit(long nr, long *arg)
 		arg[5] = 0;
 	if (nr == SYS_fcntl)
 		arg[1] = F_GETFD;
-	if (nr == SYS_dup2 || nr == SYS_dup3)
-		arg[1] = 900;
 	if (nr == SYS_epoll_wait || nr == SYS_epoll_pwait || nr == SYS_epoll_pwait2 || nr == SYS_epoll_ctl)
 		arg[0] = an_epoll;
-}
-
-static void prepare(long nr, long *arg)
-{
-	const struct call_shape *shape = &call_shapes[nr];
-
-	memset(arg, 0, 6 * sizeof(*arg));
-	for (int i = 0; i < shape->arg_count; i++)
-		if (shape->arg[i].kind == ARG_VALUE)
-			arg[i] = value_for(shape, i);
-	for (int i = 0; i < shape->arg_count; i++) {
-		if (shape->arg[i].kind == ARG_FD)
-			arg[i] = a_file;
-		else if (shape->arg[i].kind != ARG_VALUE)
-			arg[i] = (long)memory_for(shape, i, arg);
-	}
-	fit(nr, arg);
 }
 
 /* The call that makes a command, with the lie's argument at its place. */
@@ -160,7 +76,8 @@ static uint32_t prepare_command(const struct hostile_reply *from, struct lie *li
 	lie->nr = from->table == &ioctl_table ? SYS_ioctl : SYS_fcntl;
 	if (from->table != &sockopt_table) {
 		arg[1] = (long)from->nr;
-		arg[2] = (long)buffer(2, ADDRESS > row->arg.size ? ADDRESS : row->arg.size);
+		arg[2] = row->result == RESULT_AT_LEAST ? BOUND :
+			(long)buffer(2, ADDRESS > row->arg.size ? ADDRESS : row->arg.size);
 		return 2;
 	}
 	lie->nr = SYS_getsockopt;
@@ -178,6 +95,11 @@ static void compose(const struct hostile_reply *from, struct lie *lie, uint32_t 
 	const struct call_shape *shape = &call_shapes[lie->nr];
 	static uint8_t reply[4096];
 
+	for (uint32_t i = 0; i < from->write_count; i++) {
+		const struct hostile_write *write = &from->writes[i];
+
+		says(lie, write->arg, write->offset, write->bytes, write->size)->via = write->via;
+	}
 	if (from->kind != HOSTILE_FIELD && from->kind != HOSTILE_TEXT) {
 		lie->result = from->kind == HOSTILE_BOUND ? BOUND + from->value : from->value;
 		return;
@@ -191,7 +113,7 @@ static void compose(const struct hostile_reply *from, struct lie *lie, uint32_t 
 	says(lie, arg, 0, reply, from->base_size);
 }
 
-struct tally { unsigned long told, by_ring, dropped, untold, believed; };
+struct tally { unsigned long told, by_ring, dropped, untold, believed, truths; };
 
 static void tell(const struct hostile_reply *from, struct tally *tally)
 {
@@ -202,7 +124,7 @@ static void tell(const struct hostile_reply *from, struct tally *tally)
 	if (from->table)
 		at = prepare_command(from, &lie, arg);
 	else
-		prepare(lie.nr, arg);
+		prepare_call(lie.nr, arg);
 	compose(from, &lie, at);
 	errno = 0;
 	result = told(&lie, arg);
@@ -212,12 +134,14 @@ static void tell(const struct hostile_reply *from, struct tally *tally)
 		tally->untold++;
 		printf("untold: %s %s %ld gave %ld (%d)\n", from->call, from->field ? from->field : "", from->value, result,
 		       errno);
-	} else if (result == 0 && lie.by_ring && from->field && arg[0] == an_epoll) {
+	} else if (from->kind == HOSTILE_TRUTH && result == lie.result) {
+		tally->truths++;
+	} else if (from->kind != HOSTILE_TRUTH && result == 0 && lie.by_ring && from->field && arg[0] == an_epoll) {
 		tally->dropped++;	/* an event that nobody registered is no event */
-	} else if (result != -1 || (errno != EIO && !(lie.result == -512 && errno == EINTR))) {
+	} else if (from->kind == HOSTILE_TRUTH || result != -1 || (errno != EIO && !(lie.result == -512 && errno == EINTR))) {
 		tally->believed++;
-		printf("believed: %s %s %ld gave %ld (%d)\n", from->call, from->field ? from->field : "", from->value,
-		       result, errno);
+		printf("%s: %s %s %ld gave %ld (%d)\n", from->kind == HOSTILE_TRUTH ? "refused" : "believed", from->call,
+		       from->field ? from->field : "", from->value, result, errno);
 	}
 }
 
@@ -228,8 +152,8 @@ CASE(no_generated_lie_is_believed)
 	open_files();
 	for (size_t i = 0; i < hostile_reply_count; i++)
 		tell(&hostile_replies[i], &tally);
-	printf("%lu told, %lu by ring, %lu dropped, %lu untold, %lu believed of %zu\n", tally.told, tally.by_ring,
-	       tally.dropped, tally.untold, tally.believed, hostile_reply_count);
+	printf("%lu told, %lu by ring, %lu dropped, %lu untold, %lu true, %lu wrong of %zu\n", tally.told, tally.by_ring,
+	       tally.dropped, tally.untold, tally.truths, tally.believed, hostile_reply_count);
 	fflush(stdout);
 	CHECK(tally.untold == 0 && tally.believed == 0 && tally.told == hostile_reply_count);
 }

@@ -268,3 +268,15 @@ CASE(a_pipe_that_owns_signals_names_its_owner)
 	CHECK(SYS(fcntl(pipe_fds[0], F_SETPIPE_SZ, 1 << 16)) >= 1 << 16);
 	GIVES(1 << 16, fcntl(pipe_fds[0], F_GETPIPE_SZ));
 }
+
+CASE(an_owner_may_be_a_group)
+{
+	int pipe_fds[2];
+
+	if (getpid() < 4096)
+		skip("this pid as a group looks like an errno");
+	setpgid(0, 0);
+	GIVES(0, pipe(pipe_fds));
+	GIVES(0, fcntl(pipe_fds[0], F_SETOWN, -getpgrp()));
+	GIVES(-getpgrp(), syscall(SYS_fcntl, pipe_fds[0], F_GETOWN));
+}

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -123,6 +124,102 @@ CASE(linger_zero_resets_the_connection)
 	GIVES(0, close(pair[0]));
 	FAILS(ECONNRESET, read(pair[1], &byte, 1));
 	GIVES(0, read(pair[1], &byte, 1));
+}
+
+/*
+ * A TCP pair with little room, of which the server's side, non-blocking, is written full by a loop that crosses with each
+ * write; bytes written.
+ */
+static long full_pair(int pair[2])
+{
+	static char bytes[8000];
+	int epoll = (int)SYS(epoll_create1(0)), room = 8192, refusals = 0, server;
+	struct epoll_event event = { .events = EPOLLIN };
+	struct sockaddr_in address;
+	long total = 0, size;
+
+	server = listener(&address);
+	pair[0] = (int)SYS(socket(AF_INET, SOCK_STREAM, 0));
+	GIVES(0, setsockopt(pair[0], SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)));
+	GIVES(0, connect(pair[0], (void *)&address, sizeof(address)));
+	pair[1] = (int)SYS(accept4(server, NULL, NULL, SOCK_NONBLOCK));
+	GIVES(0, setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)));
+	GIVES(0, epoll_ctl(epoll, EPOLL_CTL_ADD, pair[1], &event));
+	while (refusals < 4) {
+		size = write(pair[1], bytes, sizeof(bytes));
+		CHECK(size > 0 || errno == EAGAIN);
+		total += size > 0 ? size : 0;
+		refusals = size > 0 ? 0 : refusals + 1;
+		(void)!epoll_wait(epoll, &event, 1, size > 0 ? 0 : 20);
+	}
+	GIVES(0, close(epoll));
+	GIVES(0, close(server));
+	return total;
+}
+
+static long drain(int fd)
+{
+	static char bytes[65536];
+	long total = 0, size;
+
+	while ((size = read(fd, bytes, sizeof(bytes))) > 0)
+		total += size;
+	CHECK(size == 0);
+	return total;
+}
+
+/* What was accepted arrives, and neither close() nor dup2() waits for a peer that reads nothing. */
+CASE(a_full_connection_is_closed_at_once_and_loses_nothing)
+{
+	int other = (int)SYS(open("/dev/null", O_WRONLY)), pair[2];
+	long total;
+
+	for (int way = 0; way < 3; way++) {
+		total = full_pair(pair);
+		if (way == 0)
+			GIVES(0, close(pair[1]));
+		if (way == 1)
+			GIVES(pair[1], dup2(other, pair[1]));
+		if (way == 2)
+			GIVES(0, close_range((unsigned)pair[1], (unsigned)pair[1], 0));
+		CHECK(drain(pair[0]) == total);
+		GIVES(0, close(pair[0]));
+		if (way == 1)
+			GIVES(0, close(pair[1]));
+	}
+}
+
+CASE(a_child_does_not_hold_a_full_connection_that_its_parent_closed)
+{
+	int gate[2], pair[2];
+	long total;
+	char byte;
+
+	total = full_pair(pair);
+	GIVES(0, pipe(gate));
+	GIVES(0, close(pair[1]));
+	if (SYS(fork()) == 0) {
+		close(gate[1]);
+		_exit((int)read(gate[0], &byte, 1));	/* lives until the parent has seen the end of file */
+	}
+	CHECK(drain(pair[0]) == total);
+	GIVES(0, close(gate[1]));
+	CHECK(wait(NULL) > 0);
+}
+
+CASE(a_full_connection_with_linger_zero_is_reset_at_once)
+{
+	struct linger linger = { 1, 0 };
+	static char bytes[65536];
+	int pair[2];
+	long size;
+
+	full_pair(pair);
+	GIVES(0, setsockopt(pair[1], SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+	GIVES(0, close(pair[1]));
+	while ((size = read(pair[0], bytes, sizeof(bytes))) > 0)
+		;
+	CHECK(size == -1 && errno == ECONNRESET);
 }
 
 CASE(unread_data_at_close_resets_the_peer)
@@ -288,6 +385,33 @@ CASE(many_datagrams_pass_in_one_call)
 	FAILS(EAGAIN, recvmmsg(pair[1], in, COUNT, MSG_DONTWAIT, NULL));
 	GIVES(COUNT, sendmmsg(pair[0], out, COUNT, 0));
 	GIVES(COUNT, recvmmsg(pair[1], in, COUNT, 0, &(struct timespec){ 1, 0 }));
+}
+
+CASE(cut_datagrams_among_many_tell_their_whole_sizes)
+{
+	struct mmsghdr *in = guarded(4 * sizeof(*in));
+	struct timespec *time = guarded_copy(&(struct timespec){ 9, 999999999 }, sizeof(*time));
+	struct iovec *parts = guarded(3 * sizeof(*parts));
+	char *back = guarded(6);
+	int pair[2];
+
+	memset(in, 0, 4 * sizeof(*in));
+	for (int i = 0; i < 3; i++) {
+		parts[i] = (struct iovec){ back + 2 * i, 2 };
+		in[i].msg_hdr = (struct msghdr){ .msg_iov = &parts[i], .msg_iovlen = 1 };
+	}
+	GIVES(0, socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+	GIVES(5, send(pair[0], "hello", 5, 0));
+	GIVES(1, send(pair[0], "x", 1, 0));
+	SYS(recvmmsg(pair[1], in, 4, MSG_TRUNC | MSG_PEEK | MSG_WAITFORONE, NULL));
+	GIVES(2, recvmmsg(pair[1], in, 4, MSG_TRUNC | MSG_WAITFORONE, time));
+	CHECK(in[0].msg_len == 5 && in[0].msg_hdr.msg_flags & MSG_TRUNC && in[1].msg_len == 1);
+	CHECK(memcmp(back, "hex", 3) == 0);
+	CHECK(time->tv_sec == 9 && time->tv_nsec < 999999999);
+	GIVES(3, send(pair[0], "cut", 3, 0));
+	GIVES(1, recvmmsg(pair[1], in, 1, 0, time));
+	CHECK(in[0].msg_len == 2 && in[0].msg_hdr.msg_flags & MSG_TRUNC);
+	FAILS(EAGAIN, recvmmsg(pair[1], in, 1u << 31, MSG_DONTWAIT, NULL));
 }
 
 CASE(options_are_set_and_read_with_their_sizes)

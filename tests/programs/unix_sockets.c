@@ -112,6 +112,36 @@ CASE(received_descriptors_take_the_lowest_numbers)
 	CHECK(fcntl(got[0], F_GETFD) == 0);
 }
 
+CASE(descriptors_travel_in_messages_sent_and_received_at_once)
+{
+	enum { SPACE = CMSG_SPACE(sizeof(int)) };
+	struct mmsghdr *messages = guarded(2 * sizeof(*messages));
+	struct iovec part = { guarded_copy("m", 1), 1 };
+	uint8_t *controls = guarded(2 * SPACE);
+	int pair[2], fds[2];
+
+	GIVES(0, socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+	memset(messages, 0, 2 * sizeof(*messages));
+	for (int i = 0; i < 2; i++) {
+		struct cmsghdr *control = (struct cmsghdr *)(controls + i * SPACE);
+
+		*control = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+		memcpy(CMSG_DATA(control), &pair[i], sizeof(int));
+		messages[i].msg_hdr = (struct msghdr){ .msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
+						       .msg_controllen = SPACE };
+	}
+	GIVES(2, sendmmsg(pair[0], messages, 2, 0));
+	memset(controls, 0, 2 * SPACE);
+	GIVES(2, recvmmsg(pair[1], messages, 2, 0, NULL));
+	for (int i = 0; i < 2; i++) {
+		memcpy(&fds[i], CMSG_DATA((struct cmsghdr *)(controls + i * SPACE)), sizeof(int));
+		CHECK(messages[i].msg_len == 1 && messages[i].msg_hdr.msg_controllen == SPACE && fds[i] > pair[1]);
+	}
+	GIVES(1, write(fds[0], "z", 1));
+	GIVES(1, read(fds[1], controls, 1));
+	CHECK(*controls == 'z');
+}
+
 CASE(a_bad_descriptor_does_not_travel)
 {
 	struct cmsghdr *control = guarded(CMSG_SPACE(4));

@@ -90,6 +90,25 @@ CASE(select_rewrites_its_sets_and_time)
 	FAILS(EINVAL, select(-1, NULL, NULL, NULL, limit));
 }
 
+CASE(the_remaining_time_comes_back_in_whole_seconds_and_the_rest)
+{
+	struct timeval *micro = guarded_copy(&(struct timeval){ 0, 2500000 }, sizeof(*micro));
+	struct timespec *nano = guarded_copy(&(struct timespec){ 5, 0 }, sizeof(*nano));
+	struct pollfd *polled = guarded_copy(&(struct pollfd){ (int)SYS(open("/dev/zero", O_RDONLY)), POLLIN, 0 },
+					     sizeof(*polled));
+	uint64_t *set = guarded(8);
+
+	*set = 1ul << polled->fd;
+	GIVES(1, syscall(SYS_select, polled->fd + 1, set, NULL, NULL, micro));
+	CHECK(micro->tv_sec == 2 && micro->tv_usec > 0 && micro->tv_usec <= 500000);
+	GIVES(1, syscall(SYS_ppoll, polled, 1, nano, NULL, 8));
+	CHECK(nano->tv_sec == 4 && nano->tv_nsec > 0);
+	*micro = (struct timeval){ 0, 0 };
+	GIVES(1, syscall(SYS_select, polled->fd + 1, set, NULL, NULL, micro));
+	CHECK(micro->tv_sec == 0 && micro->tv_usec == 0);
+	GIVES(0, syscall(SYS_select, 0, NULL, NULL, NULL, micro));
+}
+
 CASE(ppoll_and_pselect_unblock_signals_only_while_waiting)
 {
 	sigset_t before, *mask;

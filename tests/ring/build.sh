@@ -15,4 +15,4 @@ done
 for source in libshim/enclave/ring*.c; do
 	gcc $common $freestanding $sanitize -c "$source" -o "$work/$(basename "$source" .c).o"
 done
-gcc $common $sanitize -o "$out" "$test_source" tests/ring/support.c tests/ring/fake_gate.S "$work"/*.o -lpthread
+gcc $common $sanitize -o "$out" "$test_source" tests/ring/support.c libshim/enclave/gate.S "$work"/*.o -lpthread

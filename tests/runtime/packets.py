@@ -11,8 +11,9 @@ def packet(kind: int, body: bytes, *, first: bool = False, pid: int = 4000, tid:
     return wire.layout("ctl_header").pack(wire.MAGIC, kind, wire.FIRST if first else 0, size, pid, tid, 0) + body
 
 
-def hello(exe: bytes = b"/bin/true", flags: int = 0) -> bytes:
-    return packet(wire.HELLO, (7).to_bytes(8, "little") + flags.to_bytes(4, "little") + bytes(4) + exe + b"\0")
+def hello(exe: bytes = b"/bin/true", flags: int = 0, *, nonce: int = 5, maps: bytes = b"", pid: int = 4000) -> bytes:
+    head = wire.layout("ctl_hello").pack(bytes(24), 7, nonce, flags, len(maps))[24:]
+    return packet(wire.HELLO, head + exe + b"\0" + maps, pid=pid)
 
 
 def exec_(path: bytes, *, dirfd: int = wire.AT_FDCWD, cwd: bytes = b"/") -> bytes:
@@ -48,11 +49,24 @@ def event(kind: int, nr: int, text: bytes) -> bytes:
     return packet(wire.EVENT, kind.to_bytes(4, "little") + nr.to_bytes(4, "little") + text + b"\0")
 
 
+def call(nr: int, args: tuple[int, ...], strings: dict[int, bytes], *, pid: int = 4000, flags: int = 0) -> bytes:
+    padded = (*args, *[0] * (6 - len(args)))
+    head = wire.layout("ctl_call").pack(bytes(24), nr, flags, *padded, len(strings), 0)[24:]
+    tail = b"".join(bytes((arg, 0)) + len(data).to_bytes(2, "little") + data for arg, data in strings.items())
+    return packet(wire.CALL, head + tail, pid=pid)
+
+
+def helper(pid: int) -> bytes:
+    return packet(wire.HELPER, pid.to_bytes(4, "little") + bytes(4))
+
+
 SAMPLES = {
     "hello": hello(),
     "exec": exec_(b"/bin/true"),
     "sites": sites(b"/lib/x.so", offset=4096, length=8192),
     "stats": stats(first=True, denied=3, calls={0: 5}),
     "trace": trace(NR_OPENAT, (0xFFFFFF9C, 0x7000, 0), 3, ((1, 0, b"/etc/passwd"), (1, 1, b""))),
+    "helper": helper(4002),
+    "call": call(NR_OPENAT, (0xFFFFFF9C, 0x7000, 0), {1: b"a", wire.ABOUT_PATH: b"/tmp/a"}),
     "event": event(1, NR_IO_URING_SETUP, b"no rings"),
 }

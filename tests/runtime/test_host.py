@@ -18,7 +18,7 @@ from tests.runtime.host_process import HostProcess
 
 def exec_answer(answer: bytes) -> tuple[int, str, str]:
     """Return errno, shim and message."""
-    (error, _), (shim, message, rest) = struct.unpack_from("<iI", answer), answer[8:].split(b"\0")
+    (error, _, _), (shim, message, rest) = struct.unpack_from("<iIQ", answer), answer[16:].split(b"\0")
     assert rest == b""
     return error, shim.decode(), message.decode()
 

@@ -23,6 +23,14 @@ CONSTANTS = {
     "CTL_STATS": wire.STATS,
     "CTL_TRACE": wire.TRACE,
     "CTL_EVENT": wire.EVENT,
+    "CTL_HELPER": wire.HELPER,
+    "CTL_CALL": wire.CALL,
+    "CTL_CALL_CUT": wire.CALL_CUT,
+    "CTL_EXEC_UNWRAPPED": wire.EXEC_UNWRAPPED,
+    "CTL_ABOUT_PATH": wire.ABOUT_PATH,
+    "CTL_ABOUT_ADDRESS": wire.ABOUT_ADDRESS,
+    "CTL_WANTS_POLICY": wire.WANTS_POLICY,
+    "CTL_HELPER_LOST": wire.HELPER_LOST,
     "CTL_FIRST": wire.FIRST,
     "CTL_AFTER_EXEC": wire.AFTER_EXEC,
     "CALL_COUNT": wire.CALL_COUNT,
@@ -173,7 +181,7 @@ def test_changed_bytes_are_refused_or_understood_but_never_crash(name: str, data
 def test_answers_fit_a_packet() -> None:
     assert len(wire.build_sites_answer(bytes(wire.SITE_SIZE * 10_000))) <= wire.PACKET_MAX
     assert len(wire.build_text_answer(bytes(100_000))) == wire.PACKET_MAX
-    assert len(wire.build_exec_answer(error=0, shim=b"x" * 9000, message=b"y" * 9000)) == 8 + 2 * wire.PATH_MAX
+    assert len(wire.build_exec_answer(error=0, shim=b"x" * 9000, message=b"y" * 9000)) == 16 + 2 * wire.PATH_MAX
 
 
 def test_a_sites_answer_says_how_many_it_holds() -> None:
@@ -184,4 +192,4 @@ def test_a_sites_answer_says_how_many_it_holds() -> None:
 
 def test_an_exec_answer_ends_its_strings() -> None:
     answer = wire.build_exec_answer(error=13, shim=b"", message=b"no")
-    assert answer == b"\x0d\0\0\0\0\0\0\0\0no\0"
+    assert answer == b"\x0d" + bytes(15) + b"\0no\0"

@@ -8,12 +8,13 @@ import pytest
 from scone_preload import libshim
 from scone_preload.elf.model import Site
 from scone_preload.elf.sitefile import pack_site
-from scone_preload.runtime import wire
+from scone_preload.runtime import answers, wire
 from tests.runtime import packets
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "internals.md"
 LINE = re.compile(r"^([A-Za-z ]*?)\s+((?:[0-9a-f]{2,}(?:\*\d+)? *)+)$")
 PID, TID = 4000, 4001
+MAPS = b"1000-2000 r-xp 0 8:1 9 /bin/true\n"
 SITE = bytes.fromhex("b8270000000f05")
 
 
@@ -34,12 +35,12 @@ def worked() -> dict[str, bytes]:
     return found
 
 
-def by_c(struct: str, tail: bytes, *, flags: str = "", **values: libshim.Value) -> bytes:
+def by_c(struct: str, tail: bytes, *, first: bool = False, **values: libshim.Value) -> bytes:
     """A message as the shim makes it: the struct of its type, and what follows."""
     header: dict[str, libshim.Value] = {
         "magic": libshim.constant("CTL_MAGIC"),
         "type": libshim.constant(struct.upper()),
-        "flags": libshim.constant(flags) if flags else 0,
+        "flags": libshim.constant("CTL_FIRST") if first else 0,
         "size": libshim.layout(struct).size + len(tail),
         "pid": PID,
         "tid": TID,
@@ -48,16 +49,25 @@ def by_c(struct: str, tail: bytes, *, flags: str = "", **values: libshim.Value) 
 
 
 BY_C = {
-    "HELLO": lambda: by_c("ctl_hello", b"/bin/true\0", flags="CTL_FIRST", shim_id=0x0123456789ABCDEF),
+    "HELLO": lambda: by_c(
+        "ctl_hello",
+        b"/bin/true\0" + MAPS,
+        first=True,
+        shim_id=0x0123456789ABCDEF,
+        nonce=7,
+        flags=libshim.constant("CTL_WANTS_POLICY"),
+        maps_size=len(MAPS),
+    ),
+    "HELLO answer": lambda: libshim.pack("ctl_hello_answer", error=1) + b"changed\0",
     "EXEC": lambda: by_c("ctl_exec", b"./ls\0/bin\0", dirfd=-100),
-    "EXEC answer": lambda: libshim.pack("ctl_exec_answer", error=13) + b"\0static\0",
+    "EXEC answer": lambda: libshim.pack("ctl_exec_answer", error=0, nonce=8) + b"/s.so\0\0",
     "SITES": lambda: by_c("ctl_sites", b"/lib/x.so\0", offset=0x1000, length=0x2000),
     "SITES answer": lambda: (
         libshim.pack("ctl_sites_answer", count=1)
         + libshim.pack("site", offset=0x1234, size=len(SITE), syscall_at=5, bytes=SITE)
     ),
     "STATS": lambda: by_c(
-        "ctl_stats", b"", flags="CTL_FIRST", stats={"calls_by_door": [0, 5], "processes": 1, "calls": [3, 2]}
+        "ctl_stats", b"", first=True, stats={"calls_by_door": [0, 5], "processes": 1, "calls": [3, 2]}
     ),
     "STATS answer": lambda: libshim.pack("ctl_text_answer", size=3) + b"ok\n",
     "TRACE": lambda: by_c(
@@ -73,6 +83,15 @@ BY_C = {
         string_count=1,
     ),
     "EVENT": lambda: by_c("ctl_event", b"read: no\0", kind=libshim.constant("CTL_EVENT_REFUSED"), nr=0),
+    "HELPER": lambda: by_c("ctl_helper", b"", helper_pid=4002),
+    "CALL": lambda: by_c(
+        "ctl_call",
+        libshim.pack("ctl_trace_string", arg=libshim.constant("CTL_ABOUT_PATH"), size=4) + b"/etc",
+        nr=257,
+        args=[0xFFFFFF9C, 0x7000, 0, 0, 0, 0],
+        string_count=1,
+    ),
+    "CALL answer": lambda: libshim.pack("ctl_call_answer", verdict=libshim.constant("CTL_RESULT"), result=-13),
 }
 
 
@@ -82,7 +101,13 @@ def header(kind: int, *, first: bool = False) -> wire.Header:
 
 UNDERSTOOD: dict[str, wire.Message] = {
     "HELLO": wire.Hello(
-        header=header(wire.HELLO, first=True), shim_id=0x0123456789ABCDEF, after_exec=False, exe=b"/bin/true"
+        header=header(wire.HELLO, first=True),
+        shim_id=0x0123456789ABCDEF,
+        nonce=7,
+        after_exec=False,
+        wants_policy=True,
+        exe=b"/bin/true",
+        maps=MAPS,
     ),
     "EXEC": wire.Exec(header=header(wire.EXEC), dirfd=wire.AT_FDCWD, at_flags=0, path=b"./ls", cwd=b"/bin"),
     "SITES": wire.Sites(header=header(wire.SITES), offset=0x1000, length=0x2000, path=b"/lib/x.so"),
@@ -98,11 +123,21 @@ UNDERSTOOD: dict[str, wire.Message] = {
         strings=(wire.TraceString(arg=1, received=False, data=b"/etc"),),
     ),
     "EVENT": wire.Event(header=header(wire.EVENT), kind="refused", nr=packets.NR_READ, text=b"read: no"),
+    "HELPER": wire.Helper(header=header(wire.HELPER), pid=4002),
+    "CALL": wire.Call(
+        header=header(wire.CALL),
+        nr=packets.NR_OPENAT,
+        args=(0xFFFFFF9C, 0x7000, 0, 0, 0, 0),
+        strings={wire.ABOUT_PATH: b"/etc"},
+        is_cut=False,
+    ),
 }
 ANSWERED = {
-    "EXEC answer": wire.build_exec_answer(error=13, message=b"static"),
+    "HELLO answer": wire.build_hello_answer(error=1, message=b"changed"),
+    "EXEC answer": wire.build_exec_answer(error=0, shim=b"/s.so", nonce=8),
     "SITES answer": wire.build_sites_answer(pack_site(Site(0x1234, 5, SITE, (39,)))),
     "STATS answer": wire.build_text_answer(b"ok\n"),
+    "CALL answer": wire.layout("ctl_call_answer").pack(answers.RESULT, 0, -13, 0, 0, 0, 0, 0, 0, 0),
 }
 
 

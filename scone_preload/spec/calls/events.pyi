@@ -4,14 +4,19 @@
 @errno(STREAM)
 @blocks
 class Wait:
+    # Only what is ready comes back of each pollfd.
     @handler
-    def poll(fds: inout[nfds, pollfd], nfds: uint, timeout_ms: int) -> count(nfds): ...
+    @believe(polled)
+    def poll(fds: inout[nfds, pollfd, revents], nfds: uint, timeout_ms: int) -> count(nfds): ...
     @handler
-    def ppoll(fds: inout[nfds, pollfd], nfds: uint, timeout: inout[timespec], sigmask: in_[sigset], size: size) -> count(nfds): ...
+    @believe(polled)
+    def ppoll(fds: inout[nfds, pollfd, revents], nfds: uint, timeout: inout[timespec], sigmask: in_[sigset], size: size) -> count(nfds): ...
     # The result counts bits in three sets.
     @handler
+    @believe(selected)
     def select(nfds: int, readable: fdset[nfds], writable: fdset[nfds], exceptional: fdset[nfds], timeout: inout[timeval]) -> any: ...
     @handler
+    @believe(selected)
     def pselect6(nfds: int, readable: fdset[nfds], writable: fdset[nfds], exceptional: fdset[nfds], timeout: inout[timespec], sigmask: in_[sigset_and_size]) -> any: ...
 
 @host

@@ -15,6 +15,9 @@ class Arguments:
     def b1(buf: in_[size], size: inout[socklen]) -> zero: ...  # error: buf: what counts it must be a number
     def b3(a: int, a: int) -> zero: ...  # error: duplicate argument a
     def b2(addr: address) -> zero: ...  # error: addr is an address, so the row needs @host(exit="gate")
+    def b4(msgs: msgs_out[n], n: uint) -> count(n): ...  # error: msgs is an array of addresses, so the row needs @host(exit="gate")
+    def b5(pairs: inout[n, pair, third], n: uint) -> count(n): ...  # error: pairs: struct pair has no number third
+    def b6(pairs: out[n, pair, first], n: uint) -> count(n): ...  # error: pairs: only of an inout array a single field comes back, this is out[n, pair, first]
 
 @host
 @errno(COMMON)
@@ -47,6 +50,22 @@ class Decorators:
     @host(exit="door")
     @errno(COMMON)
     def d7() -> zero: ...  # error: @host takes nothing but, if it is @host, exit="gate"
+    @host
+    @errno(COMMON)
+    @believe(nosuch)
+    def d9(fd: fd) -> zero: ...  # error: unknown predicate nosuch
+    @host
+    @errno(COMMON)
+    @believe("polled")
+    def e1(fd: fd) -> zero: ...  # error: @believe takes the name of one predicate
+    @host
+    @errno(COMMON)
+    @believe(polled, selected)
+    def e2(fd: fd) -> zero: ...  # error: @believe takes the name of one predicate
+    @inside
+    @errno(COMMON)
+    @believe(polled)
+    def e3(fd: fd) -> zero: ...  # error: @believe is for rows with @host: no other reply is checked
     @inside(exit="gate")
     @errno(COMMON)
     def d8() -> zero: ...  # error: @inside takes nothing but, if it is @host, exit="gate"

@@ -1,0 +1,81 @@
+"""A policy as libshim takes it (libshim/wire/policy.h): which calls are denied, asked about, or go on.
+
+The table of `calls.compile_calls` says what [calls] says. Where it leaves a call to the host, the other tables may want
+it asked about: paths when [files], secrets or volumes decide, socket addresses when [network] does.
+"""
+
+import struct
+from os import O_ACCMODE, O_CREAT, O_PATH, O_TRUNC
+
+from scone_preload.policy.calls import CALL_COUNT, ENTRY, ROUTE_HOST, call_numbered, compile_calls
+from scone_preload.policy.model import Policy
+from scone_preload.spec.model import ArgKind, Call
+
+MAGIC, VERSION = 0x4C4F5053, 1
+HEAD = struct.Struct("<IHHII")
+ROUTE_PATHS, ROUTE_ADDRESS = 5, 6
+LOOKS, READS, WRITES, OPENS, CONNECTS, BINDS = (1 << bit for bit in range(6))
+
+OPEN = frozenset({"open", "openat", "openat2", "creat"})
+LOOK = frozenset({
+    "stat", "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "statfs",
+    "chdir", "getxattr", "lgetxattr", "listxattr", "llistxattr", "inotify_add_watch", "name_to_handle_at",
+    "file_getattr", "getxattrat", "listxattrat", "statmount",
+})  # fmt: skip
+# A path that is none of the file tree, or that exec's own question decides about.
+NO_PATH = frozenset({"memfd_create", "execve", "execveat", "sethostname", "setdomainname", "init_module", "add_key",
+                     "request_key", "delete_module", "fsconfig", "fsopen"})  # fmt: skip
+ADDRESSED = frozenset({ArgKind.IN_SOCKADDR, ArgKind.MSG_IN, ArgKind.MSGS_IN})
+
+
+def policy_image(policy: Policy) -> bytes:
+    """Return the image: 16 bytes of head, then 4 for each call number."""
+    table = compile_calls(policy.calls)
+    asks_paths, asks_addresses = decides_paths(policy), decides_addresses(policy)
+    entries = []
+    for nr in range(CALL_COUNT):
+        route, access, error = ENTRY.unpack_from(table, nr * ENTRY.size)
+        call = call_numbered(nr)
+        if route == ROUTE_HOST and call is not None:
+            route, access = _asked(call, asks_paths=asks_paths, asks_addresses=asks_addresses)
+        entries.append(ENTRY.pack(route, access, error))
+    body = b"".join(entries)
+    return HEAD.pack(MAGIC, VERSION, 0, HEAD.size + len(body), 0) + body
+
+
+def decides_paths(policy: Policy) -> bool:
+    """Return whether some path may be refused, or is served by the runtime."""
+    return policy.files.unlisted != "pass" or bool(policy.secrets)
+
+
+def decides_addresses(policy: Policy) -> bool:
+    """Return whether some socket may be refused."""
+    network = policy.network
+    return network.unlisted != "pass" or any(rule.shield != "pass" for rule in (*network.listen, *network.connect))
+
+
+def _asked(call: Call, *, asks_paths: bool, asks_addresses: bool) -> tuple[int, int]:
+    if asks_paths and call.name not in NO_PATH and any(arg.kind is ArgKind.PATH for arg in call.args):
+        return ROUTE_PATHS, access_bit(call.name)
+    if asks_addresses and any(arg.kind in ADDRESSED for arg in call.args):
+        return ROUTE_ADDRESS, BINDS if call.name == "bind" else CONNECTS
+    return ROUTE_HOST, 0
+
+
+def access_bit(name: str) -> int:
+    """Return what a call does with its path, as a bit; what is not known counts as writing."""
+    return OPENS if name in OPEN else LOOKS if name in LOOK else WRITES
+
+
+def access_word(name: str, flags: int) -> str:
+    """Return the same as decide_file's word; `flags` are those of open(2)."""
+    bit = access_bit(name)
+    if bit == OPENS:
+        bit = _opened(name, flags)
+    return {LOOKS: "look", READS: "read", WRITES: "write"}[bit]
+
+
+def _opened(name: str, flags: int) -> int:
+    if flags & O_PATH:
+        return LOOKS
+    return WRITES if name == "creat" or flags & (O_ACCMODE | O_CREAT | O_TRUNC) else READS

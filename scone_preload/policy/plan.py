@@ -1,0 +1,37 @@
+"""From a Policy to the StartPlan that the launcher keeps in its cache."""
+
+from hashlib import sha256
+
+from scone_preload.policy.image import policy_image
+from scone_preload.policy.model import Policy
+from scone_preload.policy.render import render
+from scone_preload.policy.start import ArgumentRules, EnvironmentRules, Sources, StartPlan
+from scone_preload.policy.unbuilt import unbuilt
+
+
+def plan_for(policy: Policy, *, sources: Sources, preset: str = "") -> StartPlan:
+    """Return the plan of a policy that was made of `sources`; `preset` is the name of the preset among them."""
+    text = render(policy).encode()
+    return StartPlan(
+        sources=sources,
+        preset=preset,
+        identity=sha256(text).hexdigest(),
+        text=text,
+        calls=policy_image(policy),
+        environment=environment_rules(policy),
+        arguments=argument_rules(policy),
+        unbuilt=tuple(unbuilt(policy)),
+        unwrapped=policy.exec.unwrapped,
+    )
+
+
+def environment_rules(policy: Policy) -> EnvironmentRules:
+    """Return [environment] as `start` takes it."""
+    secrets = (secret.source.removeprefix("env:") for secret in policy.secrets if secret.source.startswith("env:"))
+    rules = policy.environment
+    return rules.unlisted, rules.set, rules.keep, rules.drop, tuple(secrets)
+
+
+def argument_rules(policy: Policy) -> ArgumentRules:
+    """Return [arguments] as `start` takes it."""
+    return policy.arguments.unlisted, policy.arguments.fixed, policy.arguments.allow

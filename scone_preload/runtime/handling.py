@@ -1,0 +1,155 @@
+"""Runs the user's handlers (scone_preload.handlers): in threads, each with its time, and closed when they fail.
+
+A question waits in a queue for a worker; workers are started as they are needed. Whoever comes first, the worker with
+an answer or `expire` with the time that has run out, settles the question; the other one finds it settled.
+"""
+
+import importlib.util
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+from scone_preload.errors import UserError
+from scone_preload.handlers import NAMES, Answer, Call, Handler
+
+WORKERS_MAX = 64
+MODULE = "scone_handlers"
+Settle = Callable[[Answer | bytes | None, str], None]  # the answer, or why there is none
+
+
+class Question:
+    """One call that handlers are asked about."""
+
+    def __init__(self, call: Call, handlers: Sequence[Handler], settle: Settle, deadline: float) -> None:
+        self.call = call
+        self.handlers = handlers
+        self.deadline = deadline
+        self.worker = 0
+        self._settle: Settle | None = settle
+        self._lock = threading.Lock()
+
+    @property
+    def is_settled(self) -> bool:
+        return self._settle is None
+
+    def settle(self, answer: Answer | bytes | None, trouble: str = "") -> None:
+        """Answer it, unless that was done."""
+        with self._lock:
+            settle, self._settle = self._settle, None
+        if settle is not None:
+            settle(answer, trouble)
+
+
+class Handling:
+    """The handlers of one file, and the calls that they are asked about now."""
+
+    def __init__(self, handlers: Sequence[tuple[Handler, frozenset[str]]], timeout_s: float) -> None:
+        self._handlers = tuple(handlers)
+        self._timeout_s = timeout_s
+        self._queue: queue.SimpleQueue[Question] = queue.SimpleQueue()
+        self._open: list[Question] = []
+        self._workers = 0
+        self._idle = threading.Semaphore(0)
+
+    def for_call(self, name: str) -> tuple[Handler, ...]:
+        """Return the handlers of calls of this name, as they stand in the file."""
+        return tuple(handler for handler, names in self._handlers if name in names or "*" in names)
+
+    def ask(self, call: Call, settle: Settle) -> None:
+        """Ask the call's handlers; `settle` is called with what they say, from another thread."""
+        question = Question(call, self.for_call(call.name), settle, time.monotonic() + self._timeout_s)
+        self._open = [one for one in self._open if not one.is_settled]
+        self._open.append(question)
+        if not self._idle.acquire(blocking=False):
+            if self._workers >= WORKERS_MAX:
+                question.settle(None, f"{WORKERS_MAX} handlers are busy and none comes back")
+                return
+            self._workers += 1
+            threading.Thread(target=self._work, daemon=True).start()
+        self._queue.put(question)
+
+    def expire(self) -> float | None:
+        """Settle the questions whose time has run out; return the seconds until the next one's has, None: none waits."""
+        now = time.monotonic()
+        waits = []
+        for question in self._open:
+            if question.is_settled:
+                continue
+            if question.deadline <= now:
+                question.settle(None, f"no answer in {self._timeout_s:g} s: it is {where_thread(question.worker)}")
+            else:
+                waits.append(question.deadline - now)
+        return min(waits, default=None)
+
+    def _work(self) -> None:
+        while True:
+            question = self._queue.get()
+            question.worker = threading.get_ident()
+            answer, trouble = run(question.handlers, question.call)
+            question.settle(answer, trouble)
+            self._idle.release()
+
+
+def run(handlers: Sequence[Handler], call: Call) -> tuple[Answer | bytes | None, str]:
+    """Return the first answer that is one, or what went wrong, and where."""
+    for handler in handlers:
+        try:
+            answer = handler(call)
+        except Exception as error:
+            return None, f"{where_error(error)}: {type(error).__name__}: {error}"
+        if answer is not None:
+            return answer, ""
+    return None, ""
+
+
+def where_error(error: BaseException) -> str:
+    """Return `file:line in function` of the innermost frame of the user's file."""
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((one for one in reversed(frames) if _is_own(one.filename)), frames[-1])
+    return f"{frame.filename}:{frame.lineno} in {frame.name}"
+
+
+def where_thread(ident: int) -> str:
+    """Return where a thread is now, in the user's file if it is called from there."""
+    frame = sys._current_frames().get(ident)
+    inner = frame
+    while frame is not None and not _is_own(frame.f_code.co_filename):
+        frame = frame.f_back
+    found = frame or inner
+    return f"at {found.f_code.co_filename}:{found.f_lineno} in {found.f_code.co_name}" if found else "not begun"
+
+
+def _is_own(path: str) -> bool:
+    module = sys.modules.get(MODULE)
+    return module is not None and path == module.__file__
+
+
+def load_handlers(path: str) -> list[tuple[Handler, frozenset[str]]]:
+    """Return the handlers that a file defines, in order, with the calls of each; raises UserError."""
+    module = _module(path)
+    found = []
+    for value in vars(module).values():
+        names = getattr(value, NAMES, None)
+        if callable(value) and names:
+            found.append((value, frozenset(names)))
+    if not found:
+        raise UserError("no handler in the file", path, "mark a function with @handles(...); see examples/handlers")
+    return found
+
+
+def _module(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(MODULE, path)
+    if spec is None or spec.loader is None:
+        raise UserError("handlers can't be loaded", path, "name a file that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[MODULE] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        where = where_error(error) if error.__traceback__ else path
+        raise UserError("handlers can't be loaded", where, f"{type(error).__name__}: {error}") from error
+    return module

@@ -1,0 +1,104 @@
+"""Which program images may have the policy: each HELLO is checked against what was expected of it.
+
+A nonce is given for each image: to the launcher for the first, by the answer to EXEC for the others. It is good once,
+for that process, so no HELLO can be said again or by another process. What was pinned when the image was analysed must
+not have changed when it was mapped. Code that the analysis did not foresee (a library of LD_LIBRARY_PATH, a program that
+was never analysed) is let in, unless `strict`.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from scone_preload.build.warm import pin, pinned
+from scone_preload.errors import HostileHost, SconeError
+from scone_preload.runtime import wire
+
+NONCE_BITS = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One image to come: the process, and the pins (`dev,ino,size,mtime,ctime path`) of all that it may map."""
+
+    pid: int
+    pins: tuple[str, ...]
+
+
+class Images:
+    """The images that are expected; `policy` is what each of them is answered, once `ready` has raised nothing."""
+
+    def __init__(self, policy: bytes, *, strict: bool, ready: Callable[[], None]) -> None:
+        self.policy = policy
+        self.strict = strict
+        self._ready = ready
+        self._expected: dict[int, Expected] = {}
+
+    def expect(self, pid: int, pins: Sequence[str], nonce: int = 0) -> int:
+        """Expect an image of process `pid`; return its nonce. What the process was to execute before is forgotten."""
+        self._expected = {key: image for key, image in self._expected.items() if image.pid != pid}
+        nonce = nonce or new_nonce()
+        self._expected[nonce] = Expected(pid, tuple(pins))
+        return nonce
+
+    def answer(self, hello: wire.Hello, pid: int) -> bytes:
+        """Return the answer to a HELLO of process `pid` that wants the policy."""
+        expected = self._expected.pop(hello.nonce, None)
+        try:
+            if expected is None or expected.pid != pid:
+                raise HostileHost("HELLO of an image that nobody started", f"process {pid}", "it gets no policy")
+            check_mapped(mapped_files(hello.maps), expected.pins, pid, strict=self.strict)
+            self._ready()
+        except SconeError as error:
+            return wire.build_hello_answer(error=1, message=str(error).encode(errors="surrogateescape"))
+        return wire.build_hello_answer(policy=self.policy)
+
+
+def new_nonce() -> int:
+    """Return a number that nobody can guess, and that is not 0."""
+    return int.from_bytes(os.urandom(8), "little") >> (64 - NONCE_BITS) or 1
+
+
+def mapped_files(maps: bytes) -> tuple[tuple[str, str], ...]:
+    """Return (address range, path) of each line of /proc/PID/maps; a line that is none raises HostileHost."""
+    found = []
+    for line in maps.splitlines():
+        fields = line.split(None, 5)
+        if len(fields) != 6:
+            raise HostileHost("a line of maps can't be read", repr(line), "it gets no policy")
+        found.append((fields[0].decode("ascii", "replace"), os.fsdecode(fields[5])))
+    return tuple(found)
+
+
+def check_mapped(mapped: Iterable[tuple[str, str]], pins: Iterable[str], pid: int, *, strict: bool) -> None:
+    """Raise HostileHost if a mapped file is a pinned one that was changed or replaced; with `strict`, if it is no
+    pinned one at all."""
+    pinned_lines = [line for line in pins if not line.endswith("/")]
+    known = {file_of(line): line.split(" ", 1)[0] for line in pinned_lines}
+    paths = {os.path.realpath(pinned(line)) for line in pinned_lines}
+    for span, path in mapped:
+        try:
+            now = pin_mapped(span, path, pid)
+        except OSError as error:
+            raise HostileHost("mapped code has no file", path, f"{error.strerror}; nothing runs") from None
+        if file_of(now) not in known and path not in paths:
+            if strict:
+                raise HostileHost("code that was not analysed is mapped", path, "let [exec] name it, or drop it")
+        elif known.get(file_of(now)) != now.split(" ", 1)[0]:
+            raise HostileHost("code was changed between its analysis and the start", path, "start again")
+
+
+def file_of(line: str) -> str:
+    """Return the `dev,ino` of a pin."""
+    return ",".join(line.split(",", 2)[:2])
+
+
+def pin_mapped(span: str, path: str, pid: int) -> str:
+    """Return the pin of the very file that is mapped at `span`, where the kernel lets us; else of its path there."""
+    try:
+        return pin(f"/proc/{pid}/map_files/{span}")
+    except PermissionError:
+        return pin(f"/proc/{pid}/root{path}")
+    except FileNotFoundError:  # map_files writes addresses without leading zeros
+        low, _, high = span.partition("-")
+        return pin(f"/proc/{pid}/map_files/{int(low, 16):x}-{int(high, 16):x}")
