@@ -13,6 +13,7 @@ GENERATED = BUILD + "/gen"
 OBJECTS = BUILD + "/obj"
 OBJECTS_ID = BUILD + "/objects.id"
 GENERIC_SHIM = BUILD + "/libscone-shim.so"
+MODULE = BUILD + "/_libshim.abi3.so"
 CACHE_NAME = "scone-preload"
 PRELOAD_SEPARATORS = " :\t\n"
 
@@ -38,3 +39,23 @@ def is_trusted(directory: str) -> bool:
     except OSError:
         return False
     return info.st_uid == os.geteuid() and info.st_mode & 0o170022 == 0o040000
+
+
+def read_tree(folder: str, endings: tuple[str, ...]) -> dict[str, str]:
+    """Return the texts of all files below `folder` with these endings, by their path in it."""
+    texts: dict[str, str] = {}
+    for where, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(endings):
+                with open(f"{where}/{name}", encoding="utf-8") as file:  # noqa: PTH123
+                    texts[f"{where}/{name}"[len(folder) + 1 :]] = file.read()
+    return texts
+
+
+def read_kept(path: str) -> bytes:
+    """Return what a build left at `path`, b"" if that can't be read."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return b""

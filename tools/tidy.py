@@ -31,6 +31,7 @@ LEVELS = (
     ("runtime",),
     ("cli",),
     ("bench",),
+    ("libshim",),  # for tests and tools: it isn't there without a compiler, so nothing of the product may need it
 )
 SANS_IO = ("spec/", "codegen/", "policy/", "volume/format", "keys/format.py", "keys/seal.py",
            "keys/record.py", "runtime/wire.py", "runtime/statistics.py",

@@ -1,4 +1,4 @@
-"""`python -m scone_preload.build`: generate, compile libshim, link the generic shim, saying what was done."""
+"""`python -m scone_preload.build`: generate, compile libshim, link the generic shim, build the module; says each."""
 
 import fcntl
 import os
@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 from scone_preload import paths
+from scone_preload.build.extension import build_module
 from scone_preload.build.objects import Layout, build_objects
 from scone_preload.build.plans import plan_generic
 from scone_preload.build.shims import link_shim
-from scone_preload.build.toolchain import find_compiler
+from scone_preload.build.toolchain import Compiler, find_compiler
 from scone_preload.cache import open_cache, write_atomically
 from scone_preload.errors import InternalError, MachineLacks, SconeError
 from scone_preload.spec.load import KEPT, kept_form
@@ -35,7 +36,17 @@ def build_all() -> None:
     raw = link_shim(plan_generic(cache), compiler, layout.objects, layout.libshim)
     if not generic.exists() or generic.read_bytes() != raw:
         write_atomically(generic, raw)
+    _build_module(layout, compiler, identity)
     _say(f"libshim {identity} with {compiler.version}; generic shim {len(raw)} bytes")
+
+
+def _build_module(layout: Layout, compiler: Compiler, identity: str) -> None:
+    """Only tests and tools need it: where it can't be built, wrapping works. No module is better than an old one."""
+    try:
+        build_module(layout, compiler, identity, Path(paths.MODULE), _say)
+    except MachineLacks as lack:
+        Path(paths.MODULE).unlink(missing_ok=True)
+        _say(f"no module for Python tests and tools: {lack}")
 
 
 def _generate() -> None:

@@ -1,29 +1,21 @@
 """From spec files to the Spec: read, parse, check, build."""
 
-import os
 import pickle
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 
-from scone_preload.paths import GENERATED
+from scone_preload.paths import GENERATED, ROOT, read_kept, read_tree
 from scone_preload.spec.model import Spec
 
-FOLDER = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+FOLDER = ROOT + "/scone_preload/spec"
 KEPT = GENERATED + "/spec.pickle"
 DIGEST_SIZE = 32
 
 
 def _files() -> dict[str, str]:
     """All files of this package, by path: the spec's, and the code that reads them."""
-    texts: dict[str, str] = {}
-    for folder, _, names in os.walk(FOLDER):
-        for name in names:
-            if name.endswith((".pyi", ".py")):
-                path = f"{folder}/{name}"
-                with open(path, encoding="utf-8") as file:  # noqa: PTH123
-                    texts[path.removeprefix(FOLDER + "/")] = file.read()
-    return texts
+    return read_tree(FOLDER, (".pyi", ".py"))
 
 
 def _spec_files(texts: Mapping[str, str]) -> dict[str, str]:
@@ -41,11 +33,7 @@ def load() -> Spec:
     The build keeps it ready to use, which saves what reading it costs (0.1 s); it is taken if no file has changed.
     """
     texts = _files()
-    try:
-        with open(KEPT, "rb") as file:  # noqa: PTH123
-            kept = file.read()
-    except OSError:
-        kept = b""
+    kept = read_kept(KEPT)
     if kept[:DIGEST_SIZE] == _identity(texts):
         found = pickle.loads(kept[DIGEST_SIZE:])
         if isinstance(found, Spec):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from scone_preload import libshim
+from scone_preload import options as options_module
 from scone_preload.cli.arguments import OPTIONS, parse, split
 from scone_preload.cli.help import help_text
 from scone_preload.errors import UserError
@@ -90,3 +92,11 @@ VARIABLES = {
 def test_the_shim_is_told_by_one_variable(case: str) -> None:
     given, expected = VARIABLES[case]
     assert given.shim_variable(9, 77) == expected
+
+
+def test_flags_and_modes_are_those_of_the_shim() -> None:
+    renamed = {"FLAG_NO_URING": "FLAG_NO_IO_URING"}
+    for name, flag in libshim.enumerators("enclave_flags").items():
+        assert getattr(options_module, renamed.get(name, name)) == flag
+    modes = {f"MODE_{name.upper()}": number for name, number in options_module.MODES.items()}
+    assert modes == libshim.enumerators("enclave_mode")

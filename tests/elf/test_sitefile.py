@@ -1,11 +1,11 @@
 """The cache's site files: what goes in comes out, anything else is an error."""
 
-import struct
-
 import pytest
 
-from scone_preload.elf.model import Analysis, Site, Unpatched
+from scone_preload import libshim
+from scone_preload.elf.model import SITE_WINDOW_MAX, Analysis, Site, Unpatched
 from scone_preload.elf.sitefile import pack, pack_site, unpack
+from scone_preload.runtime import wire
 
 ANALYSIS = Analysis(
     sites=(
@@ -21,10 +21,16 @@ def test_an_analysis_survives() -> None:
 
 
 def test_a_site_is_struct_site() -> None:
-    raw = pack_site(ANALYSIS.sites[0])
-    assert len(raw) == 24
-    assert struct.unpack_from("<IBB", raw) == (0x1234, 7, 5)
-    assert raw[6:] == bytes.fromhex("b8270000000f05") + bytes(11)
+    code = bytes.fromhex("b8270000000f05")
+    assert pack_site(ANALYSIS.sites[0]) == libshim.pack("site", offset=0x1234, size=7, syscall_at=5, bytes=code)
+    assert libshim.layout("site").size == wire.SITE_SIZE
+    assert libshim.constant("SITE_WINDOW_MAX") == SITE_WINDOW_MAX
+
+
+def test_the_longest_window_fills_struct_site() -> None:
+    code = bytes(range(1, SITE_WINDOW_MAX + 1))
+    packed = libshim.pack("site", offset=0xFFFFFFFF, size=len(code), syscall_at=16, bytes=code)
+    assert pack_site(Site(0xFFFFFFFF, 16, code, ())) == packed
 
 
 def test_every_truncation_is_noticed() -> None:
