@@ -4,6 +4,7 @@
 <cache>/shims/<hash>.so                 shims; <hash>.so.sha256 holds their digest
 <cache>/index/<path>                    see build/warm.py
 <cache>/locks/<hash>                    flock while one process builds
+<cache>/plans/<number>                  policies, ready to start with (runtime/policies.py)
 """
 
 import fcntl
@@ -19,7 +20,7 @@ from scone_preload.paths import cache_directories, is_trusted
 
 LOCK_WAIT_S = 60.0
 LOCK_POLL_S = 0.02
-SUBDIRECTORIES = ("sites", "shims", "index", "locks")
+SUBDIRECTORIES = ("sites", "shims", "index", "locks", "plans")
 
 
 class Cache:

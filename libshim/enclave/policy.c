@@ -13,7 +13,7 @@
 #include "shield.h"
 #include "../wire/policy.h"
 
-enum { ANSWER_COUNT = 64, ANSWER_SIZE = 250, PATH_SIZE = CTL_PATH_MAX, ADDRESS_SIZE = 128, MESSAGES_MAX = 1024,
+enum { GIVEN_COUNT = 448, ASKED_COUNT = 64, ANSWER_COUNT = GIVEN_COUNT + ASKED_COUNT, ANSWER_SIZE = 250, PATH_SIZE = CTL_PATH_MAX, ADDRESS_SIZE = 128, MESSAGES_MAX = 1024,
        MESSAGE_SIZE = 64 };	/* struct mmsghdr */
 
 /* A path or an address that the runtime allowed. */
@@ -25,9 +25,35 @@ struct answer {
 };
 
 static struct policy_call calls[POLICY_CALLS];
-static struct answer answers[ANSWER_COUNT];
-static uint32_t      answers_next;
+static struct answer answers[ANSWER_COUNT];	/* those that came with the policy, then those of questions */
+static uint32_t      given_count, asked_next;
 static struct mutex  answers_lock;
+
+static void answer_put(struct answer *answer, uint8_t access, bool is_below, const void *bytes, uint32_t size)
+{
+	*answer = (struct answer){ .access = access, .is_below = is_below, .size = (uint16_t)size };
+	memcpy(answer->bytes, bytes, size);
+}
+
+/* The answers behind the table, in a policy of `size` bytes. */
+static void given_install(const uint8_t *image, size_t size, uint32_t count)
+{
+	size_t at = sizeof(struct policy_image);
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct policy_answer head;
+
+		if (size - at < sizeof head)
+			die("the runtime's policy can't be read");
+		memcpy(&head, image + at, sizeof head);
+		at += sizeof head;
+		if (head.size > size - at)
+			die("the runtime's policy can't be read");
+		if (head.size <= ANSWER_SIZE && given_count < GIVEN_COUNT)
+			answer_put(&answers[given_count++], head.access, head.is_below, image + at, head.size);
+		at += head.size;
+	}
+}
 
 void policy_install(const void *image, size_t size)
 {
@@ -39,6 +65,7 @@ void policy_install(const void *image, size_t size)
 	if (head.magic != POLICY_MAGIC || head.version != POLICY_VERSION || head.size != size)
 		die("the runtime's policy is of another version than this shim: run tools/setup");
 	memcpy(calls, head.calls, sizeof calls);
+	given_install(image, size, head.answer_count);
 	enclave.has_policy = true;
 }
 
@@ -179,7 +206,7 @@ static bool is_answered(uint8_t access, const struct about *about)
 	bool found = false;
 
 	mutex_lock(&answers_lock);
-	for (uint32_t i = 0; i < ANSWER_COUNT && !found; i++)
+	for (uint32_t i = 0; i < given_count + ASKED_COUNT && !found; i++)
 		found = covers(&answers[i], access, about);
 	mutex_unlock(&answers_lock);
 	return found;
@@ -188,14 +215,11 @@ static bool is_answered(uint8_t access, const struct about *about)
 static void answer_keep(uint8_t access, const struct about *about, uint32_t scope)
 {
 	uint32_t size = scope & ~CTL_SCOPE_BELOW;
-	struct answer *answer;
 
 	if (!size || size > ANSWER_SIZE || size > about->size)
 		return;
 	mutex_lock(&answers_lock);
-	answer = &answers[answers_next++ % ANSWER_COUNT];
-	*answer = (struct answer){ .access = access, .is_below = scope & CTL_SCOPE_BELOW, .size = (uint16_t)size };
-	memcpy(answer->bytes, about->bytes, size);
+	answer_put(&answers[given_count + asked_next++ % ASKED_COUNT], access, scope & CTL_SCOPE_BELOW, about->bytes, size);
 	mutex_unlock(&answers_lock);
 }
 

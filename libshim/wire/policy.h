@@ -41,9 +41,17 @@ struct policy_image {
 	uint16_t version;	/* POLICY_VERSION */
 	uint16_t reserved;
 	uint32_t size;		/* of all of it */
-	uint32_t reserved2;
+	uint32_t answer_count;	/* struct policy_answer, each with its path, one behind the other */
 	struct policy_call calls[POLICY_CALLS];
 };
 _Static_assert(sizeof(struct policy_image) == 16 + 4 * POLICY_CALLS, "wire layout");
+
+/* A path that need not be asked about. What doesn't fit into the shim's table is asked about all the same. */
+struct policy_answer {
+	uint8_t  access;	/* POLICY_LOOKS ... */
+	uint8_t  is_below;	/* 1: and all that lies below it */
+	uint16_t size;		/* of the path that follows, without NUL */
+};
+_Static_assert(sizeof(struct policy_answer) == 4, "wire layout");
 
 #endif

@@ -1,18 +1,24 @@
 """A policy as libshim takes it (libshim/wire/policy.h): which calls are denied, asked about, or go on.
 
 The table of `calls.compile_calls` says what [calls] says. Where it leaves a call to the host, the other tables may want
-it asked about: paths when [files], secrets or volumes decide, socket addresses when [network] does.
+it asked about: paths when [files], secrets or volumes decide, socket addresses when [network] does. Paths that [files]
+names without signs of a pattern are answered in advance, so that a start need not ask; a directory with a secret in it
+is not. They hold as the program writes them, while questions are answered for where links lead.
 """
 
 import struct
-from os import O_ACCMODE, O_CREAT, O_PATH, O_TRUNC
+from os import O_ACCMODE, O_CREAT, O_PATH, O_TRUNC, fsencode
 
 from scone_preload.policy.calls import CALL_COUNT, ENTRY, ROUTE_HOST, call_numbered, compile_calls
+from scone_preload.policy.match import is_below, is_pattern
 from scone_preload.policy.model import Policy
+from scone_preload.policy.system import READABLE, WRITABLE
 from scone_preload.spec.model import ArgKind, Call
 
 MAGIC, VERSION = 0x4C4F5053, 1
 HEAD = struct.Struct("<IHHII")
+ANSWER = struct.Struct("<BBH")
+PATH_MAX = 250  # of an answer that the shim keeps
 ROUTE_PATHS, ROUTE_ADDRESS = 5, 6
 LOOKS, READS, WRITES, OPENS, CONNECTS, BINDS = (1 << bit for bit in range(6))
 
@@ -39,8 +45,44 @@ def policy_image(policy: Policy) -> bytes:
         if route == ROUTE_HOST and call is not None:
             route, access = _asked(call, asks_paths=asks_paths, asks_addresses=asks_addresses)
         entries.append(ENTRY.pack(route, access, error))
-    body = b"".join(entries)
-    return HEAD.pack(MAGIC, VERSION, 0, HEAD.size + len(body), 0) + body
+    answers = [_answer(*one) for one in answered(policy)] if asks_paths else []
+    body = b"".join((*entries, *answers))
+    return HEAD.pack(MAGIC, VERSION, 0, HEAD.size + len(body), len(answers)) + body
+
+
+def _answer(path: str, access: int, below: bool) -> bytes:
+    raw = fsencode(path)
+    return ANSWER.pack(access, below, len(raw)) + raw
+
+
+def answered(policy: Policy) -> list[tuple[str, int, bool]]:
+    """Return what need not be asked about: path, access, and whether it holds for all below."""
+    files = policy.files
+    if files.unlisted == "pass":
+        return []
+    found: dict[tuple[str, bool], int] = {}
+    system = files.unlisted == "system"
+    readable = (*files.read, *files.execute, *(READABLE if system else ()))
+    writable = (*files.write, *(WRITABLE if system else ()))
+    for patterns, access in ((readable, LOOKS | READS), (writable, LOOKS | READS | WRITES)):
+        for pattern in patterns:
+            key = (pattern.rstrip("/") or "/", pattern.endswith("/"))
+            if not is_pattern(pattern) and len(fsencode(pattern)) <= PATH_MAX and not _holds_secret(policy, *key):
+                found[key] = found.get(key, 0) | access
+    ways = {parent for path, _ in found for parent in _parents(path)}
+    for parent in sorted(ways):
+        found.setdefault((parent, False), LOOKS)
+    return [(path, access, below) for (path, below), access in found.items()]
+
+
+def _holds_secret(policy: Policy, path: str, below: bool) -> bool:
+    return any(is_below(one.path, path) if below else one.path == path for one in policy.secrets)
+
+
+def _parents(path: str) -> list[str]:
+    """The directories on the way to a path: realpath() looks at each."""
+    names = path.split("/")[1:-1]
+    return ["/", *("/" + "/".join(names[:count]) for count in range(1, len(names) + 1))]
 
 
 def decides_paths(policy: Policy) -> bool:

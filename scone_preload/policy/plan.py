@@ -22,6 +22,8 @@ def plan_for(policy: Policy, *, sources: Sources, preset: str = "") -> StartPlan
         arguments=argument_rules(policy),
         unbuilt=tuple(unbuilt(policy)),
         unwrapped=policy.exec.unwrapped,
+        handlers=policy.handlers.file,
+        has_secrets=bool(policy.secrets),
     )
 
 

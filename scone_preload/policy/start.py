@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PLAN_VERSION = 1
+PLAN_VERSION = 3
 HEAD_SIZE = 12
 Texts = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]
@@ -31,10 +31,23 @@ class StartPlan:
 
     `sources` are all texts that it was made of, the preset's too; `identity` is the SHA-256 of the policy, for the
     measurement; `text` the whole policy, which `effective.parse` reads; `calls` the image for libshim; `unbuilt` what
-    it asks for and this version can't do: then refuse to start; `unwrapped` the programs to name at start-up.
+    it asks for and this version can't do: then refuse to start; `unwrapped` the programs to name at start-up;
+    `handlers` the user's file, "" without; `has_secrets` whether there are any.
     """
 
-    __slots__ = ("arguments", "calls", "environment", "identity", "preset", "sources", "text", "unbuilt", "unwrapped")
+    __slots__ = (
+        "arguments",
+        "calls",
+        "environment",
+        "handlers",
+        "has_secrets",
+        "identity",
+        "preset",
+        "sources",
+        "text",
+        "unbuilt",
+        "unwrapped",
+    )
 
     def __init__(
         self,
@@ -48,6 +61,8 @@ class StartPlan:
         arguments: ArgumentRules,
         unbuilt: Texts,
         unwrapped: Texts,
+        handlers: str,
+        has_secrets: bool,
     ) -> None:
         self.sources = sources
         self.preset = preset
@@ -58,6 +73,8 @@ class StartPlan:
         self.arguments = arguments
         self.unbuilt = unbuilt
         self.unwrapped = unwrapped
+        self.handlers = handlers
+        self.has_secrets = has_secrets
 
 
 def is_current(plan: StartPlan, sources: Sources) -> bool:

@@ -20,23 +20,23 @@ from scone_preload.runtime.places import exec_path, open_in_root, shares_root
 from scone_preload.runtime.publish import readable_shim
 
 if TYPE_CHECKING:
-    from scone_preload.runtime.governing import Governor
+    from scone_preload.runtime.governed import Authority
 
 
-def decide(message: wire.Exec, pid: int, governor: "Governor | None" = None) -> bytes:
-    """Return the answer to EXEC for process `pid`, under the governor's policy if there is one."""
+def decide(message: wire.Exec, pid: int, authority: "Authority | None" = None) -> bytes:
+    """Return the answer to EXEC for process `pid`, under the authority's policy if there is one."""
     nonce = 0
     try:
-        if governor is not None:
+        if authority is not None:
             real = os.path.realpath(exec_path(message, pid))
-            decision = governor.may_exec(real)
+            decision = authority.governor.may_exec(real)
             if not decision.allowed:
                 return wire.build_exec_answer(error=decision.errno, message=b"")
             if decision.action == "unwrapped":
                 return wire.build_exec_answer(error=0, unwrapped=True)
         shim = shim_for(Path(exec_path(message, pid)), pid) if shares_root(pid) else foreign_shim(message, pid)
-        if governor is not None:
-            nonce = governor.images.expect(pid, pins_for(real, str(shim)))
+        if authority is not None:
+            nonce = authority.images.expect(pid, pins_for(real, str(shim)))
     except GainsPrivilege as error:
         return wire.build_exec_answer(error=errno.EPERM, message=_words(error))
     except SconeError as error:

@@ -9,15 +9,17 @@ import os
 
 from scone_preload.build.warm import find_pins, pin
 from scone_preload.errors import UserError
+from scone_preload.runtime.images import Images
 from scone_preload.runtime.policies import check_plan, policed, start_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from scone_preload.handlers import Handler
     from scone_preload.options import Options
     from scone_preload.policy.start import StartPlan
+    from scone_preload.runtime.governing import Governor
 
 
 class Start:
@@ -39,6 +41,42 @@ class Start:
         self.pins = (*find_pins(path, environment), pin(shim))
 
 
+class Authority:
+    """The policy of one tree of processes, in the runtime host: who gets it, and, once it is asked, what it says."""
+
+    def __init__(self, options: Options, start: Start) -> None:
+        self._options = options
+        self._start = start
+        self._governor: Governor | None = None
+        self.say: Callable[[str], None] = _say
+        self.images = Images(start.plan.calls, strict=self._is_strict, ready=self._ready)
+        self.images.expect(start.pid, start.pins, start.nonce)
+
+    @property
+    def governor(self) -> Governor:
+        """What decides and answers; made when it is first wanted."""
+        if self._governor is None:
+            from scone_preload.runtime.governing import Governor  # lazy: the program would wait for its imports
+
+            self._governor = Governor(self._options, self._start, lambda text: self.say(text))
+        return self._governor
+
+    def expire(self) -> float | None:
+        """See Governor.expire."""
+        return self._governor.expire() if self._governor else None
+
+    def _is_strict(self) -> bool:
+        return not self._options.learn and self.governor.policy.exec.unlisted == "refuse"
+
+    def _ready(self) -> None:
+        if self._start.plan.has_secrets:
+            self.governor.check_secrets()
+
+
+def _say(text: str) -> None:
+    os.write(2, text.encode(errors="backslashreplace"))
+
+
 def prepare(
     options: Options, path: str, environment: dict[bytes, bytes], nonce: int
 ) -> tuple[Start, dict[bytes, bytes]]:
@@ -47,8 +85,10 @@ def prepare(
     assert plan is not None
     check_plan(plan, options.arguments)
     start = Start(plan, nonce, environment)
-    if b"handlers" in plan.text:
-        start.handlers = _handlers(options)
+    if plan.handlers:
+        from scone_preload.runtime.handling import load_handlers  # lazy: only with handlers
+
+        start.handlers = load_handlers(plan.handlers)
     for program in plan.unwrapped:
         os.write(2, f"scone-wrap: the policy lets {program} run unwrapped: nothing of it is shielded\n".encode())
     options.arguments, given = policed(plan, options.arguments, environment)
@@ -65,11 +105,3 @@ def _watching_plan(options: Options) -> StartPlan:
 
     options.learn = os.path.abspath(options.learn)
     return plan_for(parse(WATCHING), sources=())
-
-
-def _handlers(options: Options) -> Sequence[tuple[Handler, frozenset[str]]]:
-    from scone_preload.runtime.handling import load_handlers  # lazy: only with handlers
-    from scone_preload.runtime.policies import policy_of
-
-    file = policy_of(options, os.getcwd())[0].handlers.file
-    return load_handlers(file) if file else ()

@@ -17,7 +17,6 @@ from scone_preload.runtime.calls import CallServer
 from scone_preload.runtime.denials import Denials
 from scone_preload.runtime.governed import Start
 from scone_preload.runtime.handling import Handling
-from scone_preload.runtime.images import Images
 from scone_preload.runtime.learning import Learner
 from scone_preload.runtime.policies import policy_of
 from scone_preload.runtime.secrets import Secrets
@@ -31,8 +30,6 @@ class Governor:
         self._start = start
         self._say = say
         self.denials = Denials(say)
-        self.images = Images(start.plan.calls, strict=self._is_strict, ready=self._ready)
-        self.images.expect(start.pid, start.pins, start.nonce)
         self.learner = Learner(options.learn, say) if options.learn else None
         self._secrets = Secrets(start.environment, self._of_keystore)
 
@@ -70,12 +67,9 @@ class Governor:
         served = self.__dict__.get("calls")
         return served.handling.expire() if isinstance(served, CallServer) and served.handling else None
 
-    def _is_strict(self) -> bool:
-        return self.learner is None and self.policy.exec.unlisted == "refuse"
-
-    def _ready(self) -> None:
-        if b"[[secret]]" in self._start.plan.text:
-            self._secrets.check(self.policy.secrets)
+    def check_secrets(self) -> None:
+        """Raise SconeError for the first secret that can't be served."""
+        self._secrets.check(self.policy.secrets)
 
     def _of_keystore(self, name: str) -> bytes:
         from scone_preload.keys.files import keystore_directory  # lazy: `cryptography` costs 20 ms

@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from scone_preload.errors import BadMessage
@@ -29,8 +29,7 @@ from scone_preload.runtime.statistics import Totals, as_json, as_table
 from scone_preload.runtime.tracing import format_trace
 
 if TYPE_CHECKING:
-    from scone_preload.runtime.governed import Start
-    from scone_preload.runtime.governing import Governor
+    from scone_preload.runtime.governed import Authority
 
 IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTSTP", "SIGTTIN", "SIGTTOU")
 MESSAGES_AT_ONCE = 64  # between two looks at the other descriptors
@@ -48,7 +47,7 @@ class Host:
         program_fd: int,
         error_fd: int,
         trace_fd: int,
-        start: "Start | None" = None,
+        authority: "Authority | None" = None,
     ) -> None:
         self.options = options
         self.control = control
@@ -61,20 +60,25 @@ class Host:
         self.alive = True
         self.selector = selectors.DefaultSelector()
         self.helpers = HelperWatch(self.selector, self.serve_all)
-        self.governor = governor_of(options, start, self.say) if start else None
+        self.authority = authority
+        if authority is not None:
+            authority.say = self.say
+            self.totals.hellos += 1  # answered before: first.py
 
     def run(self) -> None:
         """Serve until no wrapped process is left."""
         with self.selector as selector:
             selector.register(self.control, selectors.EVENT_READ, self.serve)
             selector.register(self.program_fd, selectors.EVENT_READ, self.program_ended)
+            if self.authority is not None:
+                _ = self.authority.governor.policy  # read now: soon somebody asks, and waits
             while self.alive:
-                for key, _ in selector.select(self.governor.expire() if self.governor else None):
+                for key, _ in selector.select(self.authority.expire() if self.authority else None):
                     if key.fd in selector.get_map():  # else another event of this round has taken it out
                         key.data()
         self.write_statistics()
-        if self.governor is not None and self.governor.learner is not None:
-            self.governor.learner.write()
+        if self.authority is not None and self.authority.governor.learner is not None:
+            self.authority.governor.learner.write()
 
     def serve(self) -> bool:
         """Take what is waiting on the control socket, a bounded number of messages; whether more may wait."""
@@ -105,20 +109,20 @@ class Host:
                 self.say(f"scone-wrap: {error}\n")
                 return
             if isinstance(message, wire.Call):
-                if answer is not None and self.governor is not None:
+                if answer is not None and self.authority is not None:
                     held.pop_all()  # whoever answers closes it
-                    self.governor.take(message, pid or message.header.pid, answer)
+                    self.authority.governor.take(message, pid or message.header.pid, answer)
                 return
-            reply = self.reply_to(message, pid)
+            reply = self.reply_to(message, packet, pid)
             if answer is not None:
                 with contextlib.suppress(OSError):  # the asker may have been killed meanwhile
                     answer.send(reply, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 
-    def reply_to(self, message: wire.Message, pid: int) -> bytes:
+    def reply_to(self, message: wire.Message, packet: bytes, pid: int) -> bytes:
         """Act on one message and return the answer, empty where the message has none."""
         match message:
             case wire.Exec():
-                return decide(message, pid or message.header.pid, self.governor)
+                return decide(message, pid or message.header.pid, self.authority)
             case wire.Sites():
                 return answer_sites(message, pid or message.header.pid)
             case wire.Stats():
@@ -131,21 +135,21 @@ class Host:
                 self.helpers.take(pid or message.header.pid, message.pid)
             case wire.Hello():
                 self.totals.hellos += 1
-                if message.wants_policy and self.governor is not None:
-                    return self.governor.images.answer(message, pid or message.header.pid)
+                if message.wants_policy and self.authority is not None:
+                    return self.authority.images.answer(packet, pid or message.header.pid)
         return b""
 
     def take_event(self, event: wire.Event) -> None:
         """Count an event and tell it; a denial by the policy is told by its line there."""
         text = self.events.take(event)
-        if event.kind == "denied" and event.nr != wire.NO_CALL and self.governor is not None:
-            self.governor.denied_call(event.nr)
+        if event.kind == "denied" and event.nr != wire.NO_CALL and self.authority is not None:
+            self.authority.governor.denied_call(event.nr)
         else:
             self.say(text)
 
     def count(self, message: wire.Stats) -> bytes:
         self.totals.add(message)
-        learner = self.governor.learner if self.governor else None
+        learner = self.authority.governor.learner if self.authority else None
         if learner is not None:
             learner.note_calls(dict(enumerate(message.counters["calls"])))
         if not message.header.first:
@@ -167,8 +171,8 @@ class Host:
         self.serve()
         if self.options.stats == "" and not self.first_reported:
             self.say(self.table())
-        if self.governor is not None:
-            self.say(self.governor.denials.summary())
+        if self.authority is not None:
+            self.say(self.authority.governor.denials.summary())
         os.close(self.error_fd)
         self.error_fd = -1
 
@@ -232,20 +236,15 @@ def write_all(fd: int, data: bytes) -> None:
             data = data[os.write(fd, data) :]
 
 
-def governor_of(options: Options, start: "Start", say: Callable[[str], None]) -> "Governor":
-    """Return the authority for this start."""
-    from scone_preload.runtime.governing import Governor  # lazy: it imports the policy's parts
-
-    return Governor(options, start, say)
-
-
-def run_host(options: Options, control_fd: int, program_fd: int, trace_fd: int, start: "Start | None" = None) -> int:
+def run_host(
+    options: Options, control_fd: int, program_fd: int, trace_fd: int, authority: "Authority | None" = None
+) -> int:
     """Be the runtime host until the last wrapped process has ended; return the exit status."""
     error_fd = detach({control_fd, program_fd, trace_fd})
     with socket.socket(fileno=control_fd) as control:
         if error_fd >= 0:  # a bug of ours is to be seen: the shims only see that nobody answers any more
             sys.stderr = open(error_fd, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        Host(options, control, program_fd, error_fd, trace_fd, start).run()
+        Host(options, control, program_fd, error_fd, trace_fd, authority).run()
     return 0
 
 

@@ -162,9 +162,17 @@ def _be_host(options: Options, control: socket, program_fd: int, trace_fd: int, 
         os.setsid()
         if os.fork():
             os._exit(0)
+        control_fd = control.detach()
+        authority = None
+        if start is not None:
+            from scone_preload.runtime.first import answer_first  # lazy: only a start with a policy
+            from scone_preload.runtime.governed import Authority
+
+            authority = Authority(options, start)
+            answer_first(control_fd, authority)
         from scone_preload.runtime.host import run_host  # lazy: only the host needs it, off the start's path
 
-        status = run_host(options, control.detach(), program_fd, trace_fd, start)
+        status = run_host(options, control_fd, program_fd, trace_fd, authority)
     finally:
         kind, error, trace = sys.exc_info()
         if kind and error:

@@ -78,7 +78,6 @@ _TRACE = layout("ctl_trace")
 _TRACE_STRING = layout("ctl_trace_string")
 _EVENT = layout("ctl_event")
 _HELPER = layout("ctl_helper")
-_HELLO_ANSWER = layout("ctl_hello_answer")
 _CALL = layout("ctl_call")
 _STATS = layout("wire_stats")
 SITE_SIZE = 24
@@ -318,11 +317,6 @@ _PARSERS: dict[int, Callable[[Header, bytes], Message]] = {
     HELPER: _parse_helper,
     CALL: _parse_call,
 }
-
-
-def build_hello_answer(*, policy: bytes = b"", error: int = 0, message: bytes = b"") -> bytes:
-    """Return the answer to HELLO: the policy, or why the image must not run."""
-    return _HELLO_ANSWER.pack(error, len(policy)) + policy + message[: PATH_MAX - 1] + b"\0"
 
 
 def build_exec_answer(

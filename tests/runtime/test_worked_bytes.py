@@ -9,6 +9,7 @@ from scone_preload import libshim
 from scone_preload.elf.model import Site
 from scone_preload.elf.sitefile import pack_site
 from scone_preload.runtime import answers, wire
+from scone_preload.runtime.images import hello_answer
 from tests.runtime import packets
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "internals.md"
@@ -133,7 +134,7 @@ UNDERSTOOD: dict[str, wire.Message] = {
     ),
 }
 ANSWERED = {
-    "HELLO answer": wire.build_hello_answer(error=1, message=b"changed"),
+    "HELLO answer": hello_answer(b"", error=1, message=b"changed"),
     "EXEC answer": wire.build_exec_answer(error=0, shim=b"/s.so", nonce=8),
     "SITES answer": wire.build_sites_answer(pack_site(Site(0x1234, 5, SITE, (39,)))),
     "STATS answer": wire.build_text_answer(b"ok\n"),
