@@ -35,6 +35,7 @@ def launch(options: Options) -> NoReturn:
     check_kernel(os.uname().release)
     environment = given_environment()
     path = find_binary(options.binary, os.fsdecode(environment.get(b"PATH", os.fsencode(SHELL_PATH))))
+    check_registered(path)
     shim = provide_shim(path, environment)
     trace_fd = _open_reports(options)
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
@@ -51,6 +52,16 @@ def check_kernel(release: str) -> None:
     numbers = [part for part in release.replace("-", ".").split(".")[:2] if part.isdigit()]
     if tuple(map(int, numbers)) < OLDEST_KERNEL:
         raise MachineLacks("kernel without Syscall User Dispatch", f"Linux {release}", "use Linux 5.11 or newer")
+
+
+def check_registered(path: str) -> None:
+    """Raise BinaryRefused for a file that the kernel would run by a format of binfmt_misc."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        if b" - binfmt_misc " not in file.read():
+            return
+    from scone_preload.runtime.registered import check_start  # lazy: few machines have registrations
+
+    check_start(path)
 
 
 def find_binary(name: str, search_path: str) -> str:
