@@ -14,6 +14,7 @@
     │   ├── BinaryNotFound   127   no such program, as shells say it
     │   └── BinaryRefused    126   the program is there but can't be run wrapped (static, 32-bit, ...)
     │       ├── NotRunnable      126   the kernel itself would not run it (not executable, not a program)
+    │       │   └── NoFormat     126   the kernel would not know what its bytes are (ENOEXEC)
     │       └── GainsPrivilege   126   setuid, setgid or file capabilities: its loader would drop the shim
     ├── MachineLacks         125   the kernel or the machine has not what wrapping needs
     ├── PolicyDenied         126   the policy forbids it
@@ -105,6 +106,10 @@ class BinaryRefused(UserError):
 
 class NotRunnable(BinaryRefused):
     """The kernel itself would not run it (not executable, not a program)."""
+
+
+class NoFormat(NotRunnable):
+    """The kernel would not know what its bytes are: unless it has a binfmt_misc registration that we can't see."""
 
 
 class GainsPrivilege(BinaryRefused):

@@ -18,11 +18,28 @@ void say(const char *line)
 	gate3(__NR_write, 2, text.bytes, text.size);
 }
 
+/*
+ * Only the first thread that stops the process says why: the others wait for the end, but not for ever: the first may
+ * have been a vfork child, which ends alone.
+ */
+static void speak_alone(void)
+{
+	enum { WAITS = 10 };
+	static const struct { int64_t seconds, nanoseconds; } wait = { 0, 100000000 };
+	static uint32_t is_stopping;
+
+	if (!__atomic_exchange_n(&is_stopping, 1, __ATOMIC_SEQ_CST))
+		return;
+	for (int i = 0; i < WAITS; i++)
+		gate2(__NR_nanosleep, &wait, 0);
+}
+
 _Noreturn void die(const char *reason)
 {
 	char bytes[400];
 	struct text text = { bytes, 0, sizeof bytes };
 
+	speak_alone();
 	text_add(&text, "stopped: ");
 	text_add(&text, reason);
 	say(text.bytes);

@@ -6,6 +6,7 @@
  * not register. Called by: dispatch.c.
  */
 #include <linux/eventpoll.h>
+#include <linux/time.h>
 #include "check.h"
 #include "dispatch.h"
 #include "epoll.h"
@@ -186,9 +187,42 @@ static long events_translate_in_place(uint32_t nr, struct epoll_set *set, uint64
 	return kept;
 }
 
+static int64_t now_ms(void)
+{
+	int64_t time[2] = { 0 };
+
+	gate2(__NR_clock_gettime, CLOCK_MONOTONIC, time);
+	return time[0] * 1000 + time[1] / 1000000;
+}
+
+/* For how many milliseconds the program would wait; negative: for ever. */
+static int64_t timeout_of(const struct frame *frame)
+{
+	int64_t time[2];
+
+	if (frame->nr != __NR_epoll_pwait2)
+		return (int32_t)frame->arg[3];
+	if (!frame->arg[3])
+		return -1;
+	if (copy_guarded(time, (const void *)frame->arg[3], sizeof time) < 0 || (uint64_t)time[0] > UINT32_MAX)
+		return UINT32_MAX;
+	return time[0] * 1000 + time[1] / 1000000;
+}
+
+/* Whether a wait that brought nothing of the program's may go on: the host could bring nothing for ever. `end`: 0 at first. */
+static bool may_wait_on(const struct frame *frame, int64_t *end)
+{
+	int64_t timeout = timeout_of(frame), now = now_ms();
+
+	if (!*end)
+		*end = now + timeout;
+	return timeout < 0 || now < *end;
+}
+
 static long wait_by_gate(struct frame *frame, struct epoll_set *set)
 {
 	long result, kept;
+	int64_t end = 0;
 
 	do {
 		result = pass_by_gate(frame);
@@ -197,7 +231,7 @@ static long wait_by_gate(struct frame *frame, struct epoll_set *set)
 		mutex_lock(&set->mutex);
 		kept = events_translate_in_place((uint32_t)frame->nr, set, frame->arg[1], result);
 		mutex_unlock(&set->mutex);
-	} while (kept == 0);
+	} while (kept == 0 && may_wait_on(frame, &end));
 	return kept;
 }
 
@@ -271,7 +305,9 @@ static long wait_by_ring(struct frame *frame, struct epoll_set *set)
 	struct ring_ahead ahead[AHEAD_MAX];
 	long args[6] = { (long)frame->arg[0], 0, capacity, (long)frame->arg[3], 0, 0 }, result, held;
 	struct epoll_event *lane = lane_data(thread, (size_t)capacity * sizeof *lane);
+	const uint64_t asked[6] = { frame->arg[0], 0, (uint64_t)capacity };	/* not what the program has room for */
 	size_t ahead_count;
+	int64_t end = 0;
 
 	if (!lane)
 		return wait_by_gate(frame, set);
@@ -285,14 +321,14 @@ static long wait_by_ring(struct frame *frame, struct epoll_set *set)
 			args[3] = 0;
 		result = ring_turn(thread, __NR_epoll_wait, args, RING_EINTR, ahead, &ahead_count);
 		thread->has_posted = false;
-		result = check_result(__NR_epoll_wait, &call_shapes[__NR_epoll_wait], frame->arg, result);
+		result = check_result(__NR_epoll_wait, &call_shapes[__NR_epoll_wait], asked, result);
 		if (result < 0)
 			return held ? held : result;
 		mutex_lock(&set->mutex);
 		aheads_hold(set, lane, ahead, ahead_count, thread->lane);
 		held = turn_unpack(frame, set, lane, result, held);
 		mutex_unlock(&set->mutex);
-	} while (held == 0 && result > 0);
+	} while (held == 0 && result > 0 && may_wait_on(frame, &end));
 	return held;
 }
 

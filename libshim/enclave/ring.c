@@ -41,7 +41,7 @@ void lane_cancel(struct lane *lane)
 					 __ATOMIC_SEQ_CST))
 		return;
 	put32(&lane->wire->cancel, lane->sequence);
-	gate3(__NR_tgkill, ring.helper_pid, (int32_t)fetch32(&lane->wire->twin_tid), SIGNAL_CANCEL);
+	gate3(__NR_tgkill, ring.helper_pid, lane->twin_tid, SIGNAL_CANCEL);
 }
 
 bool ring_wait_word(void *word, uint32_t value, unsigned tries)
@@ -152,7 +152,7 @@ static void lane_sleep(struct thread *thread, struct lane *lane, enum ring_class
 		else
 			result = gate_interruptible(__NR_futex, (long)done, FUTEX_WAIT, before | WORD_ASLEEP,
 						    (long)&wait_time, 0, 0);
-		if (result == -ETIMEDOUT)
+		if (result == -ETIMEDOUT || result == -EINTR)	/* signals may come so often that the time never ends */
 			ring_check_helper();
 	}
 }

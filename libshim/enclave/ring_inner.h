@@ -37,6 +37,7 @@ struct lane {
 	uint32_t cancels_seen;
 	uint32_t generation;		/* of the helper whose twin serves it */
 	uint32_t taken;
+	int32_t  twin_tid;		/* a thread of the helper: the host can't name another */
 	size_t   data_used;
 	uint64_t ahead_busy;		/* buffers that hold data not yet consumed */
 

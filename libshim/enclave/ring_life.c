@@ -137,6 +137,19 @@ static long ring_start(void)
 	return result;
 }
 
+/* The twin that serves the lane now, if it is the helper's: what is done to it must not hit another thread. */
+static long twin_check(struct lane *lane)
+{
+	int32_t u_tid = (int32_t)fetch32(&lane->wire->twin_tid);
+
+	if (gate3(__NR_tgkill, ring.helper_pid, u_tid, 0) < 0)
+		return -EAGAIN;
+	lane->twin_tid = u_tid;
+	lane->generation = ring.generation;
+	lane->pace = (struct pace){ 0 };
+	return 0;
+}
+
 long lane_ready(struct lane *lane)
 {
 	long result = ring_start();
@@ -153,7 +166,7 @@ long lane_ready(struct lane *lane)
 		    fetch32(&lane->wire->twin_state) != TWIN_SERVING)
 			result = -EAGAIN;
 		else
-			lane->generation = ring.generation, lane->pace = (struct pace){ 0 };
+			result = twin_check(lane);
 	}
 	mutex_unlock(&ring.mutex);
 	return result;
@@ -226,6 +239,8 @@ static void ring_quiesce(void)
 		for (unsigned tries = 0; __atomic_load_n(&lane->busy, __ATOMIC_SEQ_CST) != LANE_IDLE; tries++) {
 			lane_cancel(lane);
 			pause_ns(tries < 100 ? 20000 : 1000000);
+			if (tries >= 100 && !child_alive(ring.helper_pid))
+				die("the helper is gone: something killed it");
 		}
 		while (lane_reclaim(lane), lane->post_head != lane->post_tail) {
 			lane_kick(lane);

@@ -46,7 +46,7 @@ static void twin_place(struct lane *lane, uint32_t cpu, bool together)
 	if (!together)
 		memcpy(mask, ring.cpus, sizeof mask);
 	mask[cpu / 64] = together ? bit : mask[cpu / 64] & ~bit;
-	gate3(__NR_sched_setaffinity, (int32_t)fetch32(&lane->wire->twin_tid), sizeof mask, mask);
+	gate3(__NR_sched_setaffinity, lane->twin_tid, sizeof mask, mask);
 	lane->pace.twin_cpu = cpu;
 	lane->pace.together = together;
 }

@@ -6,6 +6,7 @@
  */
 #include <linux/poll.h>
 #include "../wire/ring.h"
+#include "check.h"
 #include "stream.h"
 #include "untrusted.h"
 
@@ -14,6 +15,14 @@ enum { POST_MAX = 16384, MSG_DONTWAIT_ = 0x40, MSG_NOSIGNAL_ = 0x4000, MSG_MORE_
 
 static struct mutex held_mutex;
 static int held_first = -1;
+
+/* An error that the helper met in the program's stead, if call `nr` can meet it. */
+static long error_check(uint32_t nr, long u_result)
+{
+	if (u_result == -GATE_RESTART)
+		return check_refuse(nr, "error", u_result);
+	return u_result < 0 ? check_result(nr, &call_shapes[nr], NULL, u_result) : u_result;
+}
 
 /* ---- read-ahead ---- */
 
@@ -61,7 +70,7 @@ void stream_hold(int fd, const struct ring_ahead *found, struct lane *lane)
 		die("the helper read ahead of what it had read already");
 	descriptor->ahead = (struct ahead) {
 		.bytes = found->result > 0 ? found->bytes : NULL, .size = found->result > 0 ? found->size : 0,
-		.result = found->result, .buffer = found->buffer, .lane = lane,
+		.result = (int32_t)error_check(__NR_recvfrom, found->result), .buffer = found->buffer, .lane = lane,
 	};
 	ring_mark(fd, false);		/* no more until the program has read this */
 	held_link(fd, descriptor);
@@ -266,7 +275,7 @@ static bool earlier_ones(struct thread *thread, int fd, bool is_nonblocking, lon
 		*result = ring_settle(thread, fd, RING_RESTART);
 		return *result < 0;
 	}
-	*result = state;
+	*result = error_check(__NR_sendto, state);
 	return state < 0;
 }
 

@@ -7,13 +7,14 @@ It is on the path of every start and every exec, so it imports no ELF library. S
 import os
 import stat
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NotRunnable
+from scone_preload.elf.formats import Format, find_format, script_interpreter
+from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NoFormat, NotRunnable
 
 HEAD_SIZE = 4096
-SCRIPT_LINE_MAX = 256
 SCRIPT_DEPTH_MAX = 5
 ELFCLASS64, ELFDATA2LSB = 2, 1
 ET_EXEC, ET_DYN = 2, 3
@@ -33,26 +34,31 @@ MACHINES = {
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that can be wrapped: `path` is the ELF file that will run, `scripts` the `#!` files that led to it."""
+    """A program that can be wrapped: `path` is the ELF file that will run, `scripts` the files that led to it."""
 
     path: Path
     loader: str
     scripts: tuple[Path, ...]
 
 
-def classify(path: Path) -> Program:
-    """Follow `#!` lines from `path` to an ELF program; raises BinaryNotFound or BinaryRefused with the remedy."""
+def classify(path: Path, *, formats: Sequence[Format] = (), folder: Path | None = None) -> Program:
+    """Follow `#!` lines and binfmt_misc `formats` from `path` to an ELF program, as the kernel does.
+
+    `folder` is the working directory of the process that executes it, if that isn't ours. Raises BinaryNotFound or
+    BinaryRefused with the remedy.
+    """
     scripts: list[Path] = []
     while True:
         head = _read_head(path, scripts)
-        if not head.startswith(b"#!"):
+        found = find_format(formats, str(path), head)  # before all others, as the kernel asks them
+        if not found and not head.startswith(b"#!"):
             return Program(path, _loader(path, head), tuple(scripts))
         scripts.append(path)
         if len(scripts) > SCRIPT_DEPTH_MAX:
             raise NotRunnable(
                 "too many #! levels", str(scripts[0]), f"the kernel follows {SCRIPT_DEPTH_MAX}; shorten the chain"
             )
-        path = _interpreter(path, head)
+        path = (folder or Path()) / (_registered(path, found) if found else _interpreter(path, head))
 
 
 def _read_head(path: Path, scripts: list[Path]) -> bytes:
@@ -97,23 +103,28 @@ def _has_capabilities(path: Path) -> bool:
 
 
 def _interpreter(path: Path, head: bytes) -> Path:
-    line, newline, _ = head[2:SCRIPT_LINE_MAX].partition(b"\n")
-    words = line.split(maxsplit=1)
-    if not words:
-        raise NotRunnable("#! line without an interpreter", str(path), "write the interpreter's path behind #!")
-    if not newline and len(head) >= SCRIPT_LINE_MAX and len(words) == 1:
-        raise NotRunnable("#! line too long", str(path), f"the kernel reads {SCRIPT_LINE_MAX} bytes; shorten it")
-    return Path(os.fsdecode(words[0]))
+    name = script_interpreter(head)
+    if not name:
+        remedy = "write the interpreter's path behind #!, within the first 255 bytes"
+        raise (NoFormat if name is None else NotRunnable)("#! line without an interpreter", str(path), remedy)
+    return Path(os.fsdecode(name))
+
+
+def _registered(path: Path, found: Format) -> Path:
+    if found.fixed:
+        remedy = f"its interpreter was opened when binfmt_misc got it, so it can't be checked: run {found.interpreter}"
+        raise BinaryRefused(f"file of the binfmt_misc format {found.name} with flag F", str(path), remedy)
+    return Path(found.interpreter)
 
 
 def _loader(path: Path, head: bytes) -> str:
     """The program's PT_INTERP, after every check of the ELF header."""
     if not head.startswith(b"\x7fELF") or len(head) < 64:
-        raise NotRunnable("not an ELF program", str(path), "give a Linux program, or a script that starts with #!")
+        raise NoFormat("not an ELF program", str(path), "give a Linux program, or a script that starts with #!")
     kind, machine = struct.unpack_from("<HH", head, 16)
     _check_machine(path, head[4], head[5], machine)
     if kind not in (ET_EXEC, ET_DYN):
-        raise NotRunnable("ELF file that is no program", str(path), "it is an object or core file; link it first")
+        raise NoFormat("ELF file that is no program", str(path), "it is an object or core file; link it first")
     segments = _segments(path, head)
     if PT_INTERP not in segments:
         raise BinaryRefused(*_no_loader(path, kind, PT_DYNAMIC in segments))
@@ -149,7 +160,7 @@ def _segments(path: Path, head: bytes) -> dict[int, tuple[int, int]]:
     table_offset = int(struct.unpack_from("<Q", head, 32)[0])
     entry_size, count = struct.unpack_from("<HH", head, 54)
     if entry_size != 56:
-        raise NotRunnable("damaged ELF file", str(path), "its program headers make no sense; reinstall it")
+        raise NoFormat("damaged ELF file", str(path), "its program headers make no sense; reinstall it")
     end = table_offset + 56 * count
     table = head[table_offset:end] if end <= len(head) else _read_at(path, table_offset, 56 * count)
     if len(table) < 56 * count:

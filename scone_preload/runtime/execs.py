@@ -2,7 +2,8 @@
 
 Nothing is compiled here: the program gets its own shim if one is cached, else the generic one. A program that can't
 be wrapped is refused. A file that isn't there, or that the kernel won't run, is left to the kernel, which gives the
-natural error; should the kernel run it after all, it does so under the generic shim.
+natural error; should the kernel run it after all, it does so under the generic shim. A file whose format the kernel
+wouldn't know gets its ENOEXEC here: the kernel may know formats (binfmt_misc) that we can't see.
 """
 
 import contextlib
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from scone_preload.build.provide import exec_shim
 from scone_preload.build.warm import find_pins, pin
-from scone_preload.elf.classify import HEAD_SIZE, SCRIPT_DEPTH_MAX, SCRIPT_LINE_MAX, classify
-from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NotRunnable, SconeError
+from scone_preload.elf.classify import SCRIPT_DEPTH_MAX, classify
+from scone_preload.elf.formats import HEAD_SIZE, find_format, script_interpreter
+from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NoFormat, NotRunnable, SconeError
 from scone_preload.runtime import wire
 from scone_preload.runtime.places import exec_path, open_in_root, shares_root
 from scone_preload.runtime.publish import readable_shim
+from scone_preload.runtime.registered import formats_of
 
 if TYPE_CHECKING:
     from scone_preload.runtime.governed import Authority
@@ -37,6 +40,8 @@ def decide(message: wire.Exec, pid: int, authority: "Authority | None" = None) -
         shim = shim_for(Path(exec_path(message, pid)), pid) if shares_root(pid) else foreign_shim(message, pid)
         if authority is not None:
             nonce = authority.images.expect(pid, pins_for(real, str(shim)))
+    except NoFormat:
+        return wire.build_exec_answer(error=errno.ENOEXEC)
     except GainsPrivilege as error:
         return wire.build_exec_answer(error=errno.EPERM, message=_words(error))
     except SconeError as error:
@@ -60,7 +65,10 @@ def shim_for(path: Path, pid: int) -> Path:
     """Return the shim under which process `pid`, of this root, may execute `path`; raise SconeError."""
     try:
         path.stat()
-        shim = exec_shim(classify(path).path)
+        folder = Path(f"/proc/{pid}/cwd")  # of #! lines with a relative path
+        shim = exec_shim(classify(path, formats=formats_of(pid), folder=folder).path)
+    except NoFormat:
+        raise
     except (OSError, BinaryNotFound, NotRunnable):
         shim = exec_shim(None)
     return readable_shim(shim, pid)
@@ -80,15 +88,22 @@ def foreign_shim(message: wire.Exec, pid: int) -> Path:
 
 def check_foreign(path: str, pid: int) -> None:
     """Raise BinaryRefused when `path`, or what its #! lines lead to in that root, can't be wrapped."""
+    formats = formats_of(pid)
     for _ in range(SCRIPT_DEPTH_MAX + 1):
         try:
             fd = open_in_root(pid, path)
         except OSError:
             return  # the kernel gives the natural error
         try:
-            interpreter = _script_interpreter(Path(f"/proc/self/fd/{fd}"))
+            head = _head(Path(f"/proc/self/fd/{fd}"))
+            found = find_format(formats, path, head)
+            if found:
+                raise BinaryRefused("binfmt_misc format not followed in another root", path, f"run {found.interpreter}")
+            interpreter = _script_interpreter(path, head) if head.startswith(b"#!") else None
             if interpreter is None:
                 classify(Path(f"/proc/self/fd/{fd}"))
+        except NoFormat:
+            raise
         except (BinaryNotFound, NotRunnable):
             return
         except BinaryRefused as error:
@@ -100,18 +115,22 @@ def check_foreign(path: str, pid: int) -> None:
         path = interpreter
 
 
-def _script_interpreter(path: Path) -> str | None:
+def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD_SIZE)
+            return file.read(HEAD_SIZE)
     except OSError:
-        return None
-    if not head.startswith(b"#!"):
-        return None
-    words = head[2:SCRIPT_LINE_MAX].partition(b"\n")[0].split()
-    if not words or not words[0].startswith(b"/"):
-        raise BinaryRefused("#! line not followed in another root", str(path), "write the interpreter's whole path")
-    return os.fsdecode(words[0])
+        return b""
+
+
+def _script_interpreter(path: str, head: bytes) -> str:
+    name = script_interpreter(head)
+    if not name:
+        kind = NoFormat if name is None else NotRunnable
+        raise kind("#! line without an interpreter", path, "write the interpreter's path behind #!")
+    if not name.startswith(b"/"):
+        raise BinaryRefused("#! line not followed in another root", path, "write the interpreter's whole path")
+    return os.fsdecode(name)
 
 
 def same_file(path: Path, pid: int) -> bool:

@@ -37,6 +37,7 @@ def launch(options: Options) -> NoReturn:
     check_kernel(os.uname().release)
     environment = given_environment()
     path = find_binary(options.binary, os.fsdecode(environment.get(b"PATH", os.fsencode(SHELL_PATH))))
+    check_registered(path)
     nonce = int.from_bytes(os.urandom(8), "little") >> 1
     start = None
     if options.policy or options.flags or options.learn:
@@ -62,6 +63,16 @@ def check_kernel(release: str) -> None:
     numbers = [part for part in release.replace("-", ".").split(".")[:2] if part.isdigit()]
     if tuple(map(int, numbers)) < OLDEST_KERNEL:
         raise MachineLacks("kernel without Syscall User Dispatch", f"Linux {release}", "use Linux 5.11 or newer")
+
+
+def check_registered(path: str) -> None:
+    """Raise BinaryRefused for a file that the kernel would run by a format of binfmt_misc."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        if b" - binfmt_misc " not in file.read():
+            return
+    from scone_preload.runtime.registered import check_start  # lazy: few machines have registrations
+
+    check_start(path)
 
 
 def find_binary(name: str, search_path: str) -> str:

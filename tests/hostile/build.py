@@ -37,6 +37,30 @@ def build_liar(folder: Path) -> Path:
     return shim
 
 
+def build_ring_liar(folder: Path) -> Path:
+    """The generic shim whose helper is lying_twin.c instead of twin.c."""
+    compiler = find_compiler()
+    assert compiler is not None
+    source, shim = folder / "shim.c", folder / "libscone-ring-liar.so"
+    source.write_text(plan_generic(None).source)
+    compiler.run([*COMMON, *INCLUDES, "-c", "-o", str(folder / "shim.o"), str(source)])
+    compiler.run([*COMMON, *INCLUDES, "-c", "-o", str(folder / "ring_liar.o"), str(HERE / "ring_liar.c")])
+    host = [f"-I{HERE}", f"-I{paths.LIBSHIM}/host"]
+    compiler.run([*COMMON, *host, "-c", "-o", str(folder / "lying_twin.o"), str(HERE / "lying_twin.c")])
+    honest = [path for path in object_files(Path(paths.OBJECTS)) if path.name != "host-twin.o"]
+    objects = [folder / "shim.o", folder / "ring_liar.o", folder / "lying_twin.o", *honest]
+    compiler.run([*LINK, "-Wl,--wrap=gate_interruptible", "-o", str(shim), *(str(path) for path in objects)])
+    return shim
+
+
+def build_ring_victim(folder: Path) -> Path:
+    """The program whose helper lies."""
+    flags = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
+    quoted = [f"-iquote{where}" for where in (HERE, HERE.parent / "programs")]
+    subprocess.run(["gcc", *flags, *quoted, HERE / "ring_victim.c", "-o", folder / "ring_victim"], check=True)
+    return folder / "ring_victim"
+
+
 def build_victim(folder: Path) -> Path:
     """The program that arms lies and looks at what it was given; it has the tables of the spec, too."""
     write_generated(folder)
@@ -77,21 +101,20 @@ def run_victim(shim: Path, victim: Path, case: str, mode: str, cwd: Path) -> End
     )
     theirs.close()
     refused: list[bytes] = []
-    listener = threading.Thread(target=_listen, args=(ours, refused))
+    listener = threading.Thread(target=listen, args=(ours, refused))
     listener.start()
     out, err = process.communicate(timeout=120)
     listener.join()
-    ours.close()
     return Ending(process.returncode, out, err, len(refused))
 
 
-def _listen(control: socket.socket, refused: list[bytes]) -> None:
-    """Counts refusals until no wrapped process is left; questions get no answer."""
-    while True:
+def listen(control: socket.socket, refused: list[bytes]) -> None:
+    """Counts refusals until no wrapped process is left, and closes `control`; questions get no answer."""
+    packet = b"first"
+    while packet:
         packet, descriptors, _, _ = socket.recv_fds(control, PACKET, 4)
         for descriptor in descriptors:
             os.close(descriptor)
-        if not packet:
-            return
         if b"the host's reply is refused" in packet:
             refused.append(packet)
+    control.close()

@@ -185,6 +185,40 @@ CASE(scripts_run_by_their_interpreter)
 	CHECK(exit_status(child) != 14);
 }
 
+static void script(const char *name, const char *line, size_t size)
+{
+	close(file_of(name, line, size));
+	GIVES(0, chmod(name, 0755));
+}
+
+CASE(bad_script_lines_fail_with_the_kernels_errors)
+{
+	char *arguments[] = { "x", NULL }, name[8], line[16], cut[400] = "#!/bin/";
+	pid_t child;
+
+	script("empty", "#!\n", 3);
+	FAILS(ENOEXEC, execve("empty", arguments, environ));
+	memset(cut + 7, '/', sizeof(cut) - 7);
+	script("cut", cut, sizeof(cut));
+	FAILS(ENOEXEC, execve("cut", arguments, environ));
+	script("nothing", "#!\0/bin/true\n", 13);
+	FAILS(EACCES, execve("nothing", arguments, environ));
+	script("dos", "#!/bin/true\r\n", 13);
+	FAILS(ENOENT, execve("dos", arguments, environ));
+	script("s0", "#!/bin/true\n", 12);
+	for (int i = 1; i < 6; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		script(name, line, (size_t)snprintf(line, sizeof(line), "#!./s%d\n", i - 1));
+	}
+	FAILS(ELOOP, execve("s5", arguments, environ));
+	child = fork();
+	if (child == 0) {
+		execve("s4", arguments, environ);
+		_exit(1);
+	}
+	GIVES(0, exit_status(child));
+}
+
 CASE(a_file_without_magic_runs_by_execvp_as_a_script)
 {
 	pid_t child;

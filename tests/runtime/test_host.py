@@ -113,7 +113,7 @@ def test_a_setuid_program_is_not_permitted(tmp_path: Path) -> None:
     assert "setuid" in message
 
 
-@pytest.mark.parametrize("kind", ["missing", "not executable", "folder", "text without #!", "below a file"])
+@pytest.mark.parametrize("kind", ["missing", "not executable", "folder", "below a file"])
 def test_what_the_kernel_refuses_is_left_to_the_kernel(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "thing"
     if kind == "folder":
@@ -122,6 +122,21 @@ def test_what_the_kernel_refuses_is_left_to_the_kernel(tmp_path: Path, kind: str
         path.write_text("hello\n")
         path.chmod(0o644 if kind == "not executable" else 0o755)
     assert ask_exec(path / "x" if kind == "below a file" else path)[0] == 0
+
+
+def test_what_has_no_format_gets_its_error_without_asking_a_kernel_that_may_know_more(tmp_path: Path) -> None:
+    path = tmp_path / "thing"
+    path.write_text("hello\n")
+    path.chmod(0o755)
+    assert ask_exec(path) == (errno.ENOEXEC, "", "")
+
+
+def test_a_relative_interpreter_is_of_the_askers_folder(static_program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = static_program.parent / "script-of-static"
+    script.write_text("#!./static\n")
+    script.chmod(0o755)
+    monkeypatch.chdir(static_program.parent)
+    assert ask_exec(script, cwd="/")[0] == errno.EACCES
 
 
 def test_a_relative_path_means_the_askers_folder_not_the_hosts(
