@@ -187,6 +187,8 @@ void stats_send(bool is_end)
 			sum.calls[i] += each->stats.calls[i];
 		memset(&each->stats, 0, sizeof each->stats);
 	}
+	for (size_t i = 0; i < CTL_CALL_COUNT; i++)
+		sum.calls_by_route[call_shapes[i].route & 3] += sum.calls[i];
 	ring_stats(&of_ring);
 	sum.crossings = of_ring.crossings;
 	sum.ring_spun = of_ring.spun;

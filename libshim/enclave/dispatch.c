@@ -23,32 +23,37 @@ long deny(uint32_t nr, uint32_t error)
 	return -(long)error;
 }
 
-static inline bool is_allowed(uint32_t nr)
+/* Who serves each number: its handler, or refuse() for what is denied or what the binary can't make. */
+static long (*servers[CALL_COUNT])(struct frame *frame);
+
+static long refuse(struct frame *frame)
 {
-	return shim_image.calls[nr / 64] & 1UL << nr % 64;
+	uint32_t nr = (uint32_t)frame->nr;
+
+	return deny(nr, call_shapes[nr].route == ROUTE_DENY && call_shapes[nr].deny_errno ? call_shapes[nr].deny_errno : ENOSYS);
 }
 
+void dispatch_start(void)
+{
+	for (uint32_t nr = 0; nr < CALL_COUNT; nr++) {
+		bool is_allowed = call_shapes[nr].route != ROUTE_DENY && shim_image.calls[nr / 64] & 1UL << nr % 64;
+
+		servers[nr] = is_allowed ? call_shapes[nr].handler : refuse;
+	}
+	enclave.is_watched = enclave.flags & FLAG_TRACE;
+}
+
+/* Where there is a policy or a shield: they come first. */
 static long serve(struct frame *frame, uint32_t nr)
 {
 	const struct call_shape *shape = &call_shapes[nr];
+	long result = -SHIELD_PLAIN;
 
-	if (unlikely(shape->route == ROUTE_DENY))
-		return deny(nr, shape->deny_errno ? shape->deny_errno : ENOSYS);
-	if (unlikely(!is_allowed(nr)))
-		return deny(nr, ENOSYS);
-	if (unlikely(enclave.has_policy)) {
-		long result = policy_serve(frame, shape);
-
-		if (result != -SHIELD_PLAIN)
-			return result;
-	}
-	if (unlikely(enclave.has_shields)) {
-		long result = shield_serve(frame, shape);
-
-		if (result != -SHIELD_PLAIN)
-			return result;
-	}
-	return shape->handler(frame);
+	if (enclave.has_policy && servers[nr] != refuse)
+		result = policy_serve(frame, shape);
+	if (result == -SHIELD_PLAIN && enclave.has_shields)
+		result = shield_serve(frame, shape);
+	return result == -SHIELD_PLAIN ? servers[nr](frame) : result;
 }
 
 static uint64_t now_ns(void)
@@ -74,21 +79,20 @@ static long serve_traced(struct frame *frame, uint32_t nr)
 	return result;
 }
 
+static __attribute__((noinline)) long serve_watched(struct frame *frame, uint32_t nr)
+{
+	return enclave.flags & FLAG_TRACE ? serve_traced(frame, nr) : serve(frame, nr);
+}
+
+/* Ends in a jump, as the handlers do as far as they can: after a system call some processors foresee no return. */
 long dispatch(struct frame *frame)
 {
 	struct thread *thread = thread_self();
 	uint32_t nr = (uint32_t)frame->nr;
-	long result;
 
 	thread->stats.calls_by_door[frame->door & 3]++;
 	if (unlikely(nr >= CALL_COUNT))
 		return deny(nr, ENOSYS);
 	thread->stats.calls[nr]++;
-	thread->stats.calls_by_route[call_shapes[nr].route & 3]++;
-	result = unlikely(enclave.flags & FLAG_TRACE) ? serve_traced(frame, nr) : serve(frame, nr);
-	if (unlikely(result == -GATE_RESTART)) {
-		frame->rip = frame->retry;
-		return nr;
-	}
-	return result;
+	return unlikely(enclave.is_watched) ? serve_watched(frame, nr) : servers[nr](frame);
 }

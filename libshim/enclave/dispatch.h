@@ -10,7 +10,10 @@
 #include "enclave.h"
 #include "shape.h"
 
-/* Serves the frame's call; its result, or the number again when the call is to be made again (frame->rip says so). */
+/* Notes which calls this binary may make. Called once, from start.c. */
+void dispatch_start(void);
+
+/* Serves the frame's call; its result, or -GATE_RESTART when it is to be made again (doors.S goes to frame->retry then). */
 long dispatch(struct frame *frame);
 
 /* The handler of every row without one of its own: by the exit that mode and row allow, with the row's checks. */

@@ -17,6 +17,7 @@
 #include "frame.h"
 #include "thread.h"
 
+#define GATE_RESTART_ 512		/* gate.h */
 #define SIGFRAME_INFO 304		/* siginfo behind ucontext in the kernel's struct rt_sigframe */
 
 .macro SAVE_FRAME
@@ -64,6 +65,8 @@ FUNCTION door_site
 door_enter:
 	mov	%rsp, %rdi
 	call	dispatch
+	cmp	$-GATE_RESTART_, %rax
+	je	door_again
 	mov	%rax, FRAME_RAX(%rsp)
 LABEL door_leave				/* from here to door_leave_end the frame is the whole truth */
 	cmpl	$0, %gs:THREAD_PENDING
@@ -79,6 +82,14 @@ LABEL door_leave				/* from here to door_leave_end the frame is the whole truth 
 	mov	FRAME_RSP(%rsp), %rsp
 	jmp	*%rcx
 LABEL door_leave_end
+
+	.balign 16
+door_again:					/* the frame has the number still */
+	mov	FRAME_RETRY(%rsp), %rax
+	mov	%rax, FRAME_RIP(%rsp)
+	mov	FRAME_RAX(%rsp), %eax
+	mov	%rax, FRAME_RAX(%rsp)
+	jmp	door_leave
 
 	.balign 16
 door_leave_signal:

@@ -42,6 +42,7 @@ struct enclave {
 	uint64_t text_start, text_end;	/* executable range of the shim, door code included */
 	bool     has_fsgsbase;
 	bool     is_exit_dear;		/* a synchronous exit costs more than a crossing of the ring: all that can crosses there */
+	bool     is_watched;		/* calls are traced, or a policy or a shield may have a say in them */
 	bool     has_policy;		/* the runtime handed one over (policy.h) */
 	bool     has_shields;		/* some descriptor has, or had, a shield */
 	bool     has_signalfd;		/* its readiness depends on who asks: waits take the gate from now on */

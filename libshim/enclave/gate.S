@@ -5,7 +5,7 @@
  * from the enclave; a jump of the program into it is outside the threat model (the program is trusted).
  *
  *   C code ── gate6() ──────────────► kernel ──► C code
- *   C code ── gate_interruptible() ─► kernel ──► C code      a signal before or in the kernel: -GATE_RESTART / -EINTR
+ *   C code ── gate_interruptible(), gate_frame() ─► kernel ──► C code      a signal before or in the kernel: -GATE_RESTART / -EINTR
  *   signal.c ── gate_enter_handler ─► (mask set) ──► handler of the program, on the program's stack
  *   handler returns ── gate_restorer ─► rt_sigreturn ──► the program where it was interrupted
  *   doors.S ── gate_unmask ─► (mask set, the deferred signal comes here) ──► the program
@@ -34,6 +34,17 @@ FUNCTION gate6
 	ARGUMENTS
 	syscall
 	ret
+
+/* long gate_frame(const struct frame *frame): the frame's call, as gate_interruptible() */
+FUNCTION gate_frame
+	mov	FRAME_RAX(%rdi), %eax
+	mov	FRAME_RSI(%rdi), %rsi
+	mov	FRAME_RDX(%rdi), %rdx
+	mov	FRAME_R10(%rdi), %r10
+	mov	FRAME_R8(%rdi), %r8
+	mov	FRAME_R9(%rdi), %r9
+	mov	FRAME_RDI(%rdi), %rdi
+	jmp	gate_call_check
 
 FUNCTION gate_interruptible
 	ARGUMENTS

@@ -30,6 +30,11 @@ long gate6(long nr, long a, long b, long c, long d, long e, long f);
  * with -EINTR, or -GATE_RESTART where the kernel would have restarted the call. For every call that can block. */
 long gate_interruptible(long nr, long a, long b, long c, long d, long e, long f);
 
+struct frame;
+
+/* gate_interruptible() with the program's call as it stands in the frame. */
+long gate_frame(const struct frame *frame);
+
 struct thread;
 
 /*

@@ -85,28 +85,54 @@ static bool is_seen_outside(uint32_t nr, const struct call_shape *shape)
 	       nr == __NR_tkill || nr == __NR_rt_sigqueueinfo || nr == __NR_rt_tgsigqueueinfo;
 }
 
-long exit_by_gate(struct frame *frame, const struct call_shape *shape)
+/* What most replies are: check_result() would say the same, after a call and a jump that no processor foresees here. */
+static inline bool is_plainly_right(const struct call_shape *shape, const uint64_t *arg, long result)
 {
-	uint32_t nr = (uint32_t)frame->nr;
+	return result >= 0 && shape->direct &&
+	       (shape->result == RESULT_AT_MOST ? (uint64_t)result <= arg[shape->result_arg] :
+						  shape->result == RESULT_ZERO && result == 0);
+}
+
+static __attribute__((noinline)) long reply_check(struct frame *frame, const struct call_shape *shape, long result)
+{
 	const uint64_t *arg = frame->arg;
-	struct thread *thread = thread_self();
-	long result;
+	uint32_t nr = (uint32_t)frame->nr;
 
-	if (unlikely(thread->has_posted) && is_seen_outside(nr, shape))
-		stream_flush(thread);
-	if (unlikely(shape->flags & CALL_RENEWS_HELPER) && enclave.mode == MODE_ASYNC && !thread->gate_only)
-		return pass_renewing(frame);
-
-	if (unlikely(enclave.exit_cost) && shape->route == ROUTE_HOST)
-		exit_cost_burn();
-	result = gate_interruptible(nr, (long)arg[0], (long)arg[1], (long)arg[2], (long)arg[3], (long)arg[4], (long)arg[5]);
-	if (shape->route != ROUTE_HOST)
+	thread_self()->stats.calls_by_exit[WIRE_EXIT_GATE]++;
+	if (likely(is_plainly_right(shape, arg, result)))
 		return result;
-	thread->stats.calls_by_exit[WIRE_EXIT_GATE]++;
 	result = check_result(nr, shape, arg, result);
 	if (result < 0 || shape->direct)
 		return result;
 	return check_in_place(nr, shape, arg, result);
+}
+
+/* What few calls need before they go out. True: *result is the call's. */
+static __attribute__((noinline)) bool prepare_exit(struct frame *frame, const struct call_shape *shape, long *result)
+{
+	struct thread *thread = thread_self();
+
+	if (thread->has_posted && is_seen_outside((uint32_t)frame->nr, shape))
+		stream_flush(thread);
+	if (shape->flags & CALL_RENEWS_HELPER && enclave.mode == MODE_ASYNC && !thread->gate_only) {
+		*result = pass_renewing(frame);
+		return true;
+	}
+	if (enclave.exit_cost && shape->route == ROUTE_HOST)
+		exit_cost_burn();
+	return false;
+}
+
+long exit_by_gate(struct frame *frame, const struct call_shape *shape)
+{
+	long result;
+
+	if (unlikely(thread_self()->has_posted || enclave.exit_cost || shape->flags & CALL_RENEWS_HELPER) &&
+	    prepare_exit(frame, shape, &result))
+		return result;
+	if (shape->route != ROUTE_HOST)
+		return gate_frame(frame);
+	return reply_check(frame, shape, gate_frame(frame));
 }
 
 /* The one place where a call goes out and its reply comes back, whichever way it takes. */

@@ -66,7 +66,7 @@ void policy_install(const void *image, size_t size)
 		die("the runtime's policy is of another version than this shim: run tools/setup");
 	memcpy(calls, head.calls, sizeof calls);
 	given_install(image, size, head.answer_count);
-	enclave.has_policy = true;
+	enclave.has_policy = enclave.is_watched = true;
 }
 
 bool policy_is_inside(uint32_t nr)

@@ -28,7 +28,7 @@ void shield_attach(int fd, const struct fd_ops *ops, void *object)
 		die("a shield for a number that no program has");
 	descriptor->object = object;
 	descriptor->ops = ops;
-	enclave.has_shields = true;
+	enclave.has_shields = enclave.is_watched = true;
 }
 
 void shield_share(const struct descriptor *from, struct descriptor *to)

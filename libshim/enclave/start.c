@@ -11,6 +11,7 @@
 #include <linux/mman.h>
 #include <linux/prctl.h>
 #include "control.h"
+#include "dispatch.h"
 #include "patch.h"
 #include "ring.h"
 #include "shim_abi.h"
@@ -195,6 +196,7 @@ __attribute__((constructor)) static void shim_start(int argc, char **argv, char 
 	preload_restore(environment);
 	environment_end_set((uint64_t)environment_compact(environment, first, end));
 	doors_resolve();
+	dispatch_start();
 	control_start();
 	control_hello(!(enclave.flags & FLAG_FIRST), nonce);
 	thread->stats.processes = enclave.flags & FLAG_FIRST ? 1 : 0;

@@ -26,6 +26,11 @@ STAND_IN long gate_interruptible(long nr, long a, long b, long c, long d, long e
 	return gate6(nr, a, b, c, d, e, f);
 }
 
+STAND_IN long gate_frame(const struct frame *frame)
+{
+	return gate6((long)frame->nr, 0, 0, 0, 0, 0, 0);
+}
+
 /* The kernel copies: a wild address of a test's is an error, as it is in a shim. */
 STAND_IN long copy_guarded(void *to, const void *from, size_t size)
 {

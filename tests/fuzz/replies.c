@@ -121,6 +121,14 @@ long gate_interruptible(long nr, long a, long b, long c, long d, long e, long f)
 	return reply > 0 && ++turns % 8 == 0 ? 0 : reply;
 }
 
+long gate_frame(const struct frame *frame)
+{
+	const uint64_t *arg = frame->arg;
+
+	return gate_interruptible((long)(uint32_t)frame->nr, (long)arg[0], (long)arg[1], (long)arg[2], (long)arg[3], (long)arg[4],
+		    (long)arg[5]);
+}
+
 long gate6(long nr, long a, long b, long c, long d, long e, long f)
 {
 	(void)b, (void)c, (void)d, (void)e, (void)f;

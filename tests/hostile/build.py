@@ -16,7 +16,8 @@ from scone_preload.build.toolchain import COMMON, LINK, find_compiler
 from tests.codegen.build import write_generated
 
 HERE = Path(__file__).parent
-WRAPPED = ("gate_interruptible", "ring_call", "ring_turn")
+GATES = ("gate_interruptible", "gate_frame")
+WRAPPED = (*GATES, "ring_call", "ring_turn")
 INCLUDES = [f"-I{paths.LIBSHIM}/enclave", f"-I{paths.LIBSHIM}/wire", f"-I{HERE}"]
 ASYNC = {"sync": 0, "async": 1}
 EXIT_COST = {"sync": 0, "async": 4000}  # so dear that every call that can leaves by the ring
@@ -49,7 +50,7 @@ def build_ring_liar(folder: Path) -> Path:
     compiler.run([*COMMON, *host, "-c", "-o", str(folder / "lying_twin.o"), str(HERE / "lying_twin.c")])
     honest = [path for path in object_files(Path(paths.OBJECTS)) if path.name != "host-twin.o"]
     objects = [folder / "shim.o", folder / "ring_liar.o", folder / "lying_twin.o", *honest]
-    compiler.run([*LINK, "-Wl,--wrap=gate_interruptible", "-o", str(shim), *(str(path) for path in objects)])
+    compiler.run([*LINK, *(f"-Wl,--wrap={name}" for name in GATES), "-o", str(shim), *(str(path) for path in objects)])
     return shim
 
 

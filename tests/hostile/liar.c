@@ -13,6 +13,7 @@ static struct lie *armed;
 
 long __real_gate_interruptible(long nr, long a, long b, long c, long d, long e, long f);
 long __wrap_gate_interruptible(long nr, long a, long b, long c, long d, long e, long f);
+long __wrap_gate_frame(const struct frame *frame);
 long __real_ring_call(struct thread *thread, long nr, const long args[6], enum ring_class class);
 long __wrap_ring_call(struct thread *thread, long nr, const long args[6], enum ring_class class);
 long __real_ring_turn(struct thread *thread, long nr, const long args[6], enum ring_class class,
@@ -53,6 +54,14 @@ long __wrap_gate_interruptible(long nr, long a, long b, long c, long d, long e, 
 		return 0;
 	}
 	return is_armed(nr) ? tell(args, false) : __real_gate_interruptible(nr, a, b, c, d, e, f);
+}
+
+long __wrap_gate_frame(const struct frame *frame)
+{
+	const uint64_t *arg = frame->arg;
+
+	return __wrap_gate_interruptible((long)(uint32_t)frame->nr, (long)arg[0], (long)arg[1], (long)arg[2], (long)arg[3], (long)arg[4],
+		    (long)arg[5]);
 }
 
 long __wrap_ring_call(struct thread *thread, long nr, const long args[6], enum ring_class class)

@@ -9,6 +9,7 @@
 
 long __real_gate_interruptible(long nr, long a, long b, long c, long d, long e, long f);
 long __wrap_gate_interruptible(long nr, long a, long b, long c, long d, long e, long f);
+long __wrap_gate_frame(const struct frame *frame);
 
 long __wrap_gate_interruptible(long nr, long a, long b, long c, long d, long e, long f)
 {
@@ -23,4 +24,12 @@ long __wrap_gate_interruptible(long nr, long a, long b, long c, long d, long e, 
 		return copy_guarded((void *)b, &lie->told, sizeof lie->told);
 	lie->seed = 2463534242u;
 	return copy_guarded(&lie->kind, (void *)b, sizeof lie->kind);
+}
+
+long __wrap_gate_frame(const struct frame *frame)
+{
+	const uint64_t *arg = frame->arg;
+
+	return __wrap_gate_interruptible((long)(uint32_t)frame->nr, (long)arg[0], (long)arg[1], (long)arg[2], (long)arg[3], (long)arg[4],
+		    (long)arg[5]);
 }
