@@ -13,7 +13,18 @@ EXIT_COST_MAX = 1_000_000_000
 class Options:
     """One start of a program. A `report` is None (not wanted), "" (standard error) or a file's path."""
 
-    __slots__ = ("arguments", "binary", "exit_cost", "io_uring", "quiet", "stats", "syscalls", "trace", "trace_failing")
+    __slots__ = (
+        "arguments",
+        "binary",
+        "exit_cost",
+        "io_uring",
+        "path",
+        "quiet",
+        "stats",
+        "syscalls",
+        "trace",
+        "trace_failing",
+    )
 
     def __init__(
         self,
@@ -27,6 +38,7 @@ class Options:
         trace_failing: bool = False,
         io_uring: bool = True,
         quiet: bool = False,
+        path: str = "",
     ) -> None:
         self.binary = binary
         self.arguments = arguments
@@ -37,6 +49,7 @@ class Options:
         self.trace_failing = trace_failing
         self.io_uring = io_uring
         self.quiet = quiet
+        self.path = path  # of a rewritten program: then `binary` is its argument 0 alone
 
     def shim_variable(self, control_fd: int, nonce: int) -> str:
         """Return the value of SCONE_SHIM for the first process (docs/internals.md, section 1)."""

@@ -13,6 +13,7 @@ GENERATED = BUILD + "/gen"
 OBJECTS = BUILD + "/obj"
 OBJECTS_ID = BUILD + "/objects.id"
 GENERIC_SHIM = BUILD + "/libscone-shim.so"
+STARTER = BUILD + "/scone-start"  # the program interpreter of rewritten programs
 CACHE_NAME = "scone-preload"
 PRELOAD_SEPARATORS = " :\t\n"
 

@@ -10,6 +10,7 @@ from scone_preload import paths
 from scone_preload.build.objects import Layout, build_objects
 from scone_preload.build.plans import plan_generic
 from scone_preload.build.shims import link_shim
+from scone_preload.build.starter import build_starter
 from scone_preload.build.toolchain import find_compiler
 from scone_preload.cache import open_cache, write_atomically
 from scone_preload.errors import InternalError, MachineLacks, SconeError
@@ -34,6 +35,7 @@ def build_all() -> None:
     raw = link_shim(plan_generic(cache), compiler, layout.objects, layout.libshim)
     if not generic.exists() or generic.read_bytes() != raw:
         write_atomically(generic, raw)
+    build_starter(compiler, layout.libshim / "start" / "start.c", Path(paths.STARTER), layout.root)
     _say(f"libshim {identity} with {compiler.version}; generic shim {len(raw)} bytes")
 
 

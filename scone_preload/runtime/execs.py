@@ -62,7 +62,9 @@ def check_foreign(path: str, pid: int) -> None:
         try:
             interpreter = _script_interpreter(Path(f"/proc/self/fd/{fd}"))
             if interpreter is None:
-                classify(Path(f"/proc/self/fd/{fd}"))
+                starter = classify(Path(f"/proc/self/fd/{fd}")).starter
+                if starter and not same_file(Path(starter), pid):
+                    raise BinaryRefused("rewritten program without its starter", path, f"bind-mount {starter} there")
         except (BinaryNotFound, NotRunnable):
             return
         except BinaryRefused as error:

@@ -34,7 +34,7 @@ def launch(options: Options) -> NoReturn:
     """Become the program that `options` names, wrapped; raise SconeError when that can't be."""
     check_kernel(os.uname().release)
     environment = given_environment()
-    path = find_binary(options.binary, os.fsdecode(environment.get(b"PATH", os.fsencode(SHELL_PATH))))
+    path = options.path or find_binary(options.binary, os.fsdecode(environment.get(b"PATH", os.fsencode(SHELL_PATH))))
     shim = provide_shim(path, environment)
     trace_fd = _open_reports(options)
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
