@@ -23,6 +23,7 @@ class Options:
         "flags",
         "io_uring",
         "learn",
+        "path",
         "policy",
         "quiet",
         "stats",
@@ -46,6 +47,7 @@ class Options:
         policy: str = "",
         flags: tuple[tuple[str, str | None], ...] = (),
         learn: str = "",
+        path: str = "",
     ) -> None:
         self.binary = binary
         self.arguments = arguments
@@ -59,6 +61,7 @@ class Options:
         self.policy = policy
         self.flags = flags
         self.learn = learn
+        self.path = path  # of a rewritten program: then `binary` is its argument 0 alone
 
     def shim_variable(self, control_fd: int, nonce: int, *, has_policy: bool = False) -> str:
         """Return the value of SCONE_SHIM for the first process (docs/internals.md, section 1)."""

@@ -14,6 +14,7 @@ OBJECTS = BUILD + "/obj"
 OBJECTS_ID = BUILD + "/objects.id"
 GENERIC_SHIM = BUILD + "/libscone-shim.so"
 MODULE = BUILD + "/_libshim.abi3.so"
+STARTER = BUILD + "/scone-start"  # the program interpreter of rewritten programs
 CACHE_NAME = "scone-preload"
 PRELOAD_SEPARATORS = " :\t\n"
 

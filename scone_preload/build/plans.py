@@ -39,7 +39,8 @@ def plan_program(program: Program, environment: Mapping[bytes, bytes], cache: Ca
         calls=possible_calls(closure, analyses),
         doors=choose_doors(closure.objects),
     )
-    files = (*program.scripts, *(library.path for library in closure.objects), LD_CACHE)
+    starter = (Path(program.starter),) if program.starter else ()
+    files = (*program.scripts, *(library.path for library in closure.objects), *starter, LD_CACHE)
     return _finish(draft, (str(path) for path in files if path.exists()))
 
 

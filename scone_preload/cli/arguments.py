@@ -41,6 +41,14 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("--learn", "FILE", (), "watch the program and write the least policy that allows what it does; merges into FILE"),
     ("--no-io-uring", "", (), "let the helper's threads make plain calls only"),
     ("--quiet", "", (), "don't say at the start, where standard error is a terminal, which mode runs"),
+    (
+        "--rewrite",
+        "OUT",
+        (),
+        "write a copy of BINARY that runs wrapped, with these options, when it is started directly: for init systems"
+        " and entrypoints; start nothing",
+    ),
+    ("--verify", "FILE", (), "say whether a rewritten program still matches its original, libraries and installation"),
     ("--show-shim", "", (), "print the C shim that is generated for BINARY, and start nothing"),
     ("--print-completion", "SHELL", ("bash", "zsh", "fish"), "print a completion script for this shell"),
     ("--version", "", (), "print the version"),

@@ -10,6 +10,9 @@ from _signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # t
 
 from scone_preload.cli.arguments import Given, parse, split
 from scone_preload.errors import InternalError, SconeError
+from scone_preload.options import Options
+
+START_REWRITTEN = "--start-rewritten"  # libshim/start/start.c says it, and nobody else
 
 
 def main() -> int:
@@ -29,15 +32,22 @@ def main() -> int:
 
 
 def _run(argv: list[str]) -> int:
+    if argv[:1] == [START_REWRITTEN]:
+        from scone_preload.cli.rewriting import options_of  # lazy: only a rewritten program starts like this
+
+        return _start(options_of(argv[1:]))
     given, rest = split(argv)
     chosen = [run for action, run in _ACTIONS.items() if action in given]
     return (chosen or [_launch])[0](given, rest)
 
 
 def _launch(given: Given, rest: list[str]) -> int:
+    return _start(parse(given, rest))
+
+
+def _start(options: Options) -> int:
     from scone_preload.runtime.launch import launch  # lazy: --help needs none of it
 
-    options = parse(given, rest)
     if not options.quiet and os.isatty(2):
         from scone_preload.runtime.machine import mode_line  # lazy: start-up time
 
@@ -90,6 +100,20 @@ def _explain(given: Given, rest: list[str]) -> int:
     return _print(explain(policy, str(given["--explain"])) + "\n")
 
 
+def _rewrite(given: Given, rest: list[str]) -> int:
+    from scone_preload.cli.rewriting import rewrite_program  # lazy: a start never needs it
+
+    return _print(rewrite_program(given, rest))
+
+
+def _verify(given: Given, rest: list[str]) -> int:
+    from scone_preload.cli.rewriting import verify_program  # lazy: a start never needs it
+
+    text, matches = verify_program(given, rest)
+    _print(text)
+    return 0 if matches else 1
+
+
 _ACTIONS = {
     "--help": _help,
     "--version": _version,
@@ -97,6 +121,8 @@ _ACTIONS = {
     "--show-shim": _show_shim,
     "--print-policy": _print_policy,
     "--explain": _explain,
+    "--rewrite": _rewrite,
+    "--verify": _verify,
 }
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scone_preload.elf.formats import Format, find_format, script_interpreter
+from scone_preload.elf.rewritten import Record, read_record
 from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NoFormat, NotRunnable
+from scone_preload.paths import STARTER
 
 HEAD_SIZE = 4096
 SCRIPT_DEPTH_MAX = 5
@@ -34,11 +36,13 @@ MACHINES = {
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that can be wrapped: `path` is the ELF file that will run, `scripts` the files that led to it."""
+    """A program that can be wrapped: `path` is the ELF file that will run, `scripts` the files that led to it;
+    `starter` what the kernel runs in the loader's place, "" unless the program was rewritten."""
 
     path: Path
     loader: str
     scripts: tuple[Path, ...]
+    starter: str = ""
 
 
 def classify(path: Path, *, formats: Sequence[Format] = (), folder: Path | None = None) -> Program:
@@ -52,7 +56,8 @@ def classify(path: Path, *, formats: Sequence[Format] = (), folder: Path | None 
         head = _read_head(path, scripts)
         found = find_format(formats, str(path), head)  # before all others, as the kernel asks them
         if not found and not head.startswith(b"#!"):
-            return Program(path, _loader(path, head), tuple(scripts))
+            loader, starter = _loader(path, head)
+            return Program(path, loader, tuple(scripts), starter)
         scripts.append(path)
         if len(scripts) > SCRIPT_DEPTH_MAX:
             raise NotRunnable(
@@ -117,8 +122,8 @@ def _registered(path: Path, found: Format) -> Path:
     return Path(found.interpreter)
 
 
-def _loader(path: Path, head: bytes) -> str:
-    """The program's PT_INTERP, after every check of the ELF header."""
+def _loader(path: Path, head: bytes) -> tuple[str, str]:
+    """The program's PT_INTERP, after every check of the ELF header, and its starter if it was rewritten."""
     if not head.startswith(b"\x7fELF") or len(head) < 64:
         raise NoFormat("not an ELF program", str(path), "give a Linux program, or a script that starts with #!")
     kind, machine = struct.unpack_from("<HH", head, 16)
@@ -128,11 +133,36 @@ def _loader(path: Path, head: bytes) -> str:
     segments = _segments(path, head)
     if PT_INTERP not in segments:
         raise BinaryRefused(*_no_loader(path, kind, PT_DYNAMIC in segments))
-    offset, size = segments[PT_INTERP]
-    loader = os.fsdecode(_read_at(path, offset, min(size, 4096)).rstrip(b"\0"))
-    if not Path(loader).name.startswith("ld-linux-x86-64.so"):
+    loader, record = _name_at(path, *segments[PT_INTERP]), None
+    if not _is_glibc(loader):
+        record = _record(path)
+        loader = _name_at(path, record.loader_at, record.loader_size) if record else loader
+    if not _is_glibc(loader):
         raise BinaryRefused("not a glibc program", str(path), f"its loader is {loader}; use a build for glibc")
-    return loader
+    return loader, record.starter if record else ""
+
+
+def _name_at(path: Path, offset: int, size: int) -> str:
+    return os.fsdecode(_read_at(path, offset, min(size, 4096)).rstrip(b"\0"))
+
+
+def _is_glibc(loader: str) -> bool:
+    return Path(loader).name.startswith("ld-linux-x86-64.so")
+
+
+def _record(path: Path) -> Record | None:
+    """What a rewritten program says of itself; the kernel will run its starter, which must be ours."""
+    try:
+        record = read_record(str(path))
+    except ValueError as error:
+        raise BinaryRefused("damaged rewritten program", str(path), f"{error}; rewrite its original again") from None
+    if record and record.starter != STARTER:
+        raise BinaryRefused(
+            "rewritten by another installation",
+            str(path),
+            f"its starter is {record.starter}, not {STARTER}; rewrite {record.source} again",
+        )
+    return record
 
 
 def _check_machine(path: Path, elf_class: int, encoding: int, machine: int) -> None:

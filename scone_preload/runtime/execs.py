@@ -101,7 +101,9 @@ def check_foreign(path: str, pid: int) -> None:
                 raise BinaryRefused("binfmt_misc format not followed in another root", path, f"run {found.interpreter}")
             interpreter = _script_interpreter(path, head) if head.startswith(b"#!") else None
             if interpreter is None:
-                classify(Path(f"/proc/self/fd/{fd}"))
+                starter = classify(Path(f"/proc/self/fd/{fd}")).starter
+                if starter and not same_file(Path(starter), pid):
+                    raise BinaryRefused("rewritten program without its starter", path, f"bind-mount {starter} there")
         except NoFormat:
             raise
         except (BinaryNotFound, NotRunnable):

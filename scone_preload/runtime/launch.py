@@ -36,7 +36,7 @@ def launch(options: Options) -> NoReturn:
     """Become the program that `options` names, wrapped; raise SconeError when that can't be."""
     check_kernel(os.uname().release)
     environment = given_environment()
-    path = find_binary(options.binary, os.fsdecode(environment.get(b"PATH", os.fsencode(SHELL_PATH))))
+    path = options.path or find_binary(options.binary, os.fsdecode(environment.get(b"PATH", os.fsencode(SHELL_PATH))))
     check_registered(path)
     nonce = int.from_bytes(os.urandom(8), "little") >> 1
     start = None

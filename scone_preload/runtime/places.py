@@ -7,6 +7,7 @@ import struct
 from scone_preload.runtime import wire
 
 AT_EMPTY_PATH = 0x1000
+OWN = "/proc/self/"
 _OPENAT2 = 437
 _RESOLVE_IN_ROOT = 0x10
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -27,6 +28,8 @@ def shares_root(pid: int) -> bool:
 def exec_path(message: wire.Exec, pid: int) -> str:
     """Return a path by which this process reaches the file that `message` wants to execute."""
     path = os.fsdecode(message.path)
+    if path.startswith(OWN):
+        return f"/proc/{pid}/{path.removeprefix(OWN)}"  # /proc/self is the asker's
     if path.startswith("/"):
         return path
     if message.dirfd == wire.AT_FDCWD:
