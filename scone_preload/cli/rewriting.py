@@ -2,7 +2,7 @@
 
 import os
 
-from scone_preload.cli.arguments import OPTIONS, parse, split
+from scone_preload.cli.arguments import OPTIONS, Given, parse, split
 from scone_preload.elf.rewritten import Record, read_record
 from scone_preload.errors import BinaryNotFound, BinaryRefused, UserError
 from scone_preload.options import Options
