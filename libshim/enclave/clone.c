@@ -36,6 +36,7 @@ static void child_of_fork(struct thread *thread, uint64_t mask)
 	thread->tid = 0;
 	thread->stats.processes = 1;
 	thread_enter(thread);
+	exec_forget_held(true);
 	ring_after_fork(thread);
 	signal_mask_set(mask);
 }
@@ -68,6 +69,8 @@ static long fork_process(struct frame *frame, struct request *request)
 _Noreturn void thread_begin(struct thread *thread)
 {
 	thread_enter(thread);
+	if (thread->gate_only)
+		exec_forget_held(false);
 	signal_mask_set(thread->call_mask);
 	door_leave_new(thread->frame);
 }

@@ -98,13 +98,14 @@ void control_event(uint32_t kind, uint32_t nr, const char *text)
 		return;		/* without a runtime there is nobody to tell; what is refused stays refused */
 }
 
-long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim)
+long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, char *pin)
 {
 	static char answer[CTL_PATH_MAX * 2];
 	static struct mutex lock;
 	char cwd[CTL_PATH_MAX];
 	struct ctl_exec question = { .dirfd = dirfd, .at_flags = at_flags };
 	struct ctl_exec_answer head;
+	const char *message;
 	long size, shim_size;
 
 	if (gate2(__NR_getcwd, cwd, sizeof cwd) < 0)
@@ -119,8 +120,11 @@ long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim)
 	shim_size = copy_string(shim, answer + sizeof head, CTL_PATH_MAX);
 	if (shim_size < 0 || head.error < 0 || head.error > 4095)
 		die("the runtime host's answer to an exec can't be read");
-	if (head.error && (long)sizeof head + shim_size + 1 < size)
-		say(answer + sizeof head + shim_size + 1);
+	message = (long)sizeof head + shim_size + 1 < size ? answer + sizeof head + shim_size + 1 : "";
+	if (head.error && message[0])
+		say(message);
+	if (copy_string(pin, head.error ? "" : message, CTL_PIN_MAX) < 0)
+		die("the runtime host's answer to an exec can't be read");
 	mutex_unlock(&lock);
 	return -head.error;
 }

@@ -28,6 +28,11 @@ def find_warm(path: str, environment: Mapping[bytes, bytes], *, same_search: boo
 
     Without `same_search` a shim that was built under other LD_LIBRARY_PATH or LD_PRELOAD values counts, too.
     """
+    return pinned(find_pin(path, environment, same_search=same_search))
+
+
+def find_pin(path: str, environment: Mapping[bytes, bytes], *, same_search: bool = True) -> str:
+    """The same with what it was recognised by: a line as pin() gives it."""
     path = os.path.abspath(path)
     wanted = head(objects_id(), environment)
     for directory in cache_directories(environment):
@@ -35,8 +40,8 @@ def find_warm(path: str, environment: Mapping[bytes, bytes], *, same_search: boo
         lines = text.splitlines()
         if len(lines) < 4 or lines[0] != wanted[0] or (same_search and lines[1] != wanted[1]):
             continue
-        if _pinned(lines[3]) == path and all(_is_same(line) for line in lines[2:]):
-            return _pinned(lines[2])
+        if pinned(lines[3]) == path and all(_is_same(line) for line in lines[2:]):
+            return lines[2]
     return ""
 
 
@@ -49,7 +54,7 @@ def head(objects: str, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
 def index_text(objects: str, environment: Mapping[bytes, bytes], shim: str, inputs: Sequence[str]) -> str:
     """A whole index file, `inputs` beginning with the program's path; "" if a path is gone or has a line break."""
     try:
-        pins = [_pin(path) for path in (shim, *inputs)]
+        pins = [pin(path) for path in (shim, *inputs)]
     except OSError:
         return ""
     if any(line.splitlines() != [line] for line in pins):
@@ -68,20 +73,20 @@ def objects_id() -> str:
     return _read(OBJECTS_ID).strip()
 
 
-def _pin(path: str) -> str:
+def pin(path: str) -> str:
     """`dev,ino,size,mtime,ctime path`; a path that doesn't exist raises OSError."""
     info = os.stat(path)
     return f"{info.st_dev},{info.st_ino},{info.st_size},{info.st_mtime_ns},{info.st_ctime_ns} {path}"
 
 
-def _pinned(line: str) -> str:
+def pinned(line: str) -> str:
     """The path that a line pins."""
     return line.partition(" ")[2]
 
 
 def _is_same(line: str) -> bool:
     try:
-        return _pin(_pinned(line)) == line
+        return pin(pinned(line)) == line
     except (OSError, ValueError):
         return False
 

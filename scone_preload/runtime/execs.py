@@ -10,7 +10,8 @@ import errno
 import os
 from pathlib import Path
 
-from scone_preload.build.provide import exec_shim
+from scone_preload.build.provide import exec_pin, exec_shim
+from scone_preload.build.warm import pin, pinned
 from scone_preload.elf.classify import SCRIPT_DEPTH_MAX, classify
 from scone_preload.elf.formats import HEAD_SIZE, find_format, script_interpreter
 from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NoFormat, NotRunnable, SconeError
@@ -23,33 +24,38 @@ from scone_preload.runtime.registered import formats_of
 def decide(message: wire.Exec, pid: int) -> bytes:
     """Return the answer to EXEC for process `pid`."""
     try:
-        shim = shim_for(Path(exec_path(message, pid)), pid) if shares_root(pid) else foreign_shim(message, pid)
+        found = shim_for(Path(exec_path(message, pid)), pid) if shares_root(pid) else foreign_shim(message, pid)
     except NoFormat:
         return wire.build_exec_answer(error=errno.ENOEXEC)
     except GainsPrivilege as error:
         return wire.build_exec_answer(error=errno.EPERM, message=_words(error))
     except SconeError as error:
         return wire.build_exec_answer(error=errno.EACCES, message=_words(error))
+    except FileNotFoundError as error:
+        gone = BinaryRefused("shim not found", str(error.filename), "run tools/setup")
+        return wire.build_exec_answer(error=errno.EACCES, message=_words(gone))
     except ProcessLookupError:  # the asker was killed meanwhile: nobody reads this
         return wire.build_exec_answer(error=errno.ESRCH)
-    return wire.build_exec_answer(error=0, shim=os.fsencode(shim))
+    known, _, shim = found.partition(" ")
+    return wire.build_exec_answer(error=0, shim=os.fsencode(shim), message=known.encode())
 
 
-def shim_for(path: Path, pid: int) -> Path:
-    """Return the shim under which process `pid`, of this root, may execute `path`; raise SconeError."""
+def shim_for(path: Path, pid: int) -> str:
+    """Return the pin of the shim under which process `pid`, of this root, may execute `path`; raise SconeError."""
     try:
         path.stat()
         folder = Path(f"/proc/{pid}/cwd")  # of #! lines with a relative path
-        shim = exec_shim(classify(path, formats=formats_of(pid), folder=folder).path)
+        found = exec_pin(classify(path, formats=formats_of(pid), folder=folder).path)
     except NoFormat:
         raise
     except (OSError, BinaryNotFound, NotRunnable):
-        shim = exec_shim(None)
-    return readable_shim(shim, pid)
+        found = exec_pin(None)
+    shim = readable_shim(Path(pinned(found)), pid)
+    return found if str(shim) == pinned(found) else pin(str(shim))
 
 
-def foreign_shim(message: wire.Exec, pid: int) -> Path:
-    """Return the shim for a process with a root or mounts of its own: the generic one, if it is visible there."""
+def foreign_shim(message: wire.Exec, pid: int) -> str:
+    """Return the pin of the shim for a process with its own root or mounts: the generic one, if it is visible there."""
     path = os.fsdecode(message.path)
     if not path.startswith("/"):
         path = f"{os.fsdecode(message.cwd)}/{path}" if message.dirfd == wire.AT_FDCWD else exec_path(message, pid)
@@ -57,7 +63,7 @@ def foreign_shim(message: wire.Exec, pid: int) -> Path:
     shim = readable_shim(exec_shim(None), pid)
     if not same_file(shim, pid):
         raise BinaryRefused("shim not visible in this root", str(shim), "bind-mount its folder there")
-    return shim
+    return pin(str(shim))
 
 
 def check_foreign(path: str, pid: int) -> None:
