@@ -37,6 +37,7 @@ static void child_of_fork(struct thread *thread, uint64_t mask)
 	thread->tid = 0;
 	thread->stats.processes = 1;
 	thread_enter(thread);
+	exec_forget_held(true);
 	ring_after_fork(thread);
 	policy_after_fork();
 	signal_mask_set(mask);
@@ -70,6 +71,8 @@ static long fork_process(struct frame *frame, struct request *request)
 _Noreturn void thread_begin(struct thread *thread)
 {
 	thread_enter(thread);
+	if (thread->gate_only)
+		exec_forget_held(false);
 	signal_mask_set(thread->call_mask);
 	door_leave_new(thread->frame);
 }

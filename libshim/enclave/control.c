@@ -187,13 +187,14 @@ void control_event(uint32_t kind, uint32_t nr, const char *text)
 		return;		/* without a runtime there is nobody to tell; what is refused stays refused */
 }
 
-long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, struct ctl_exec_answer *given)
+long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, char *pin, struct ctl_exec_answer *given)
 {
 	static char answer[CTL_PATH_MAX * 2];
 	static struct mutex lock;
 	char cwd[CTL_PATH_MAX];
 	struct ctl_exec question = { .dirfd = dirfd, .at_flags = at_flags };
 	struct ctl_exec_answer head;
+	const char *message;
 	long size, shim_size;
 
 	if (gate2(__NR_getcwd, cwd, sizeof cwd) < 0)
@@ -209,8 +210,11 @@ long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, st
 	if (shim_size < 0 || head.error < 0 || head.error > 4095)
 		die("the runtime host's answer to an exec can't be read");
 	*given = head;
-	if (head.error && (long)sizeof head + shim_size + 1 < size && answer[(long)sizeof head + shim_size + 1])
-		say(answer + sizeof head + shim_size + 1);
+	message = (long)sizeof head + shim_size + 1 < size ? answer + sizeof head + shim_size + 1 : "";
+	if (head.error && message[0])
+		say(message);
+	if (copy_string(pin, head.error ? "" : message, CTL_PIN_MAX) < 0)
+		die("the runtime host's answer to an exec can't be read");
 	mutex_unlock(&lock);
 	return -head.error;
 }

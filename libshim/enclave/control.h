@@ -20,9 +20,12 @@ void control_hello(bool after_exec, uint64_t nonce);
 /* One line for the runtime's log; nr is a call number or ~0. Never fails: without a runtime it does nothing. */
 void control_event(uint32_t kind, uint32_t nr, const char *text);
 
-/* May the program exec `path`? 0, the shim to preload in `shim` (capacity CTL_PATH_MAX) and the answer's head in *given, or
- * -errno; says why. */
-NODISCARD long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, struct ctl_exec_answer *given);
+/* May the program exec `path`? 0, the shim to preload in `shim` (capacity CTL_PATH_MAX), what its file was recognised by in
+ * `pin` ("dev,ino,size,mtime,ctime" in nanoseconds; capacity CTL_PIN_MAX, empty: not told) and the answer's head in *given;
+ * or -errno; says why. */
+NODISCARD long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, char *pin,
+			    struct ctl_exec_answer *given);
+enum { CTL_PIN_MAX = 128 };
 
 /* Site table of a library mapped at run time: the number of sites copied to `sites` (at most `capacity`), or 0. */
 NODISCARD long control_sites(const char *path, uint64_t offset, uint64_t length, struct site *sites, size_t capacity);

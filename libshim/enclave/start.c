@@ -23,7 +23,8 @@ struct enclave enclave = { .control_fd = -1 };
 
 extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
 
-static const char setting_name[] = "SCONE_SHIM=", preload_name[] = "LD_PRELOAD=";
+static const char setting_name[] = "SCONE_SHIM=", preload_name[] = "LD_PRELOAD=",
+		  held_start[] = "/proc/self/fd/";
 
 static char **environment_find(char **environment, const char *name)
 {
@@ -81,6 +82,26 @@ static bool settings_parse(const char *text, uint64_t *nonce)
 	return true;
 }
 
+/* The shim was preloaded by a descriptor, which held its file: closes it; `path` becomes the file's. */
+static void held_close(char *path)
+{
+	char target[CTL_PATH_MAX];
+	const char *number = path + sizeof held_start - 1;
+	uint64_t fd = 0;
+	long size;
+
+	if (!string_starts(path, held_start))
+		return;
+	for (; *number >= '0' && *number <= '9'; number++)
+		fd = fd * 10 + (uint64_t)(*number - '0');
+	size = gate3(__NR_readlink, path, target, sizeof target - 1);
+	if (size < 0)
+		die("the file of the shim was closed before the shim began");
+	target[size] = 0;
+	memcpy(path, target, (size_t)size + 1);
+	gate1(__NR_close, fd);
+}
+
 /* Leaves LD_PRELOAD as the user gave it: without the shim's path, which is kept for children. */
 static void preload_restore(char **environment)
 {
@@ -95,6 +116,7 @@ static void preload_restore(char **environment)
 	while (value[size] && value[size] != ':' && size < sizeof path - 1)
 		size++;
 	memcpy(path, value, size);
+	held_close(path);
 	enclave.shim_path = path;
 	rest = value + size;
 	if (*rest != ':') {

@@ -20,7 +20,8 @@ enum {
 enum ctl_type {
 	CTL_HELLO = 1,	/* struct ctl_hello, exe path, lines of maps      with CTL_WANTS_POLICY: struct ctl_hello_answer, policy,
 			 *                                                message; else none */
-	CTL_EXEC  = 2,	/* struct ctl_exec, path, cwd                     struct ctl_exec_answer, shim path, message */
+	CTL_EXEC  = 2,	/* struct ctl_exec, path, cwd                     struct ctl_exec_answer, shim path, message (error)
+			 *                                                or "dev,ino,size,mtime,ctime" of the shim (go) */
 	CTL_SITES = 3,	/* struct ctl_sites, path                         struct ctl_sites_answer, count x struct site */
 	CTL_STATS = 4,	/* struct wire_stats                              when CTL_FIRST: struct ctl_text_answer, text */
 	CTL_TRACE = 5,	/* struct ctl_trace, then its strings             no answer */

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from scone_preload.build.warm import find_warm, objects_id
+from scone_preload.build.warm import find_pin, find_warm, objects_id, pin, pinned
 from scone_preload.errors import MachineLacks
 from scone_preload.paths import BUILD, GENERIC_SHIM
 
@@ -29,9 +29,14 @@ def exec_shim(program: Path | None) -> Path:
     """The shim for a program that a wrapped process executes: its cached one, else the generic. Nothing is built."""
     from pathlib import Path  # lazy: a warm start never comes here
 
+    return Path(pinned(exec_pin(program)))
+
+
+def exec_pin(program: Path | None) -> str:
+    """The same with what the file was recognised by, as warm.pin() gives it; raises OSError if it is gone."""
     check_built()
-    found = find_warm(str(program), dict(os.environb), same_search=False) if program else ""
-    return Path(found or generic_shim())
+    found = find_pin(str(program), dict(os.environb), same_search=False) if program else ""
+    return found or pin(generic_shim())
 
 
 def generic_shim() -> str:

@@ -46,6 +46,11 @@ def find_warm(path: str, environment: Mapping[bytes, bytes], *, same_search: boo
     return pinned(pins[0]) if pins else ""
 
 
+def find_pin(path: str, environment: Mapping[bytes, bytes], *, same_search: bool = True) -> str:
+    """The same with what it was recognised by: a line as pin() gives it."""
+    return (*find_pins(path, environment, same_search=same_search), "")[0]
+
+
 def head(objects: str, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
     """The first two lines of an index file: what built it, and where the loader was told to look."""
     search = "\0".join(os.fsdecode(environment.get(name, b"")) for name in LOADER_VARIABLES)

@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scone_preload.build.provide import exec_shim
-from scone_preload.build.warm import find_pins, pin
+from scone_preload.build.provide import exec_pin, exec_shim
+from scone_preload.build.warm import find_pins, pin, pinned
 from scone_preload.elf.classify import SCRIPT_DEPTH_MAX, classify
 from scone_preload.elf.formats import HEAD_SIZE, find_format, script_interpreter
 from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NoFormat, NotRunnable, SconeError
@@ -37,18 +37,22 @@ def decide(message: wire.Exec, pid: int, authority: "Authority | None" = None) -
                 return wire.build_exec_answer(error=decision.errno, message=b"")
             if decision.action == "unwrapped":
                 return wire.build_exec_answer(error=0, unwrapped=True)
-        shim = shim_for(Path(exec_path(message, pid)), pid) if shares_root(pid) else foreign_shim(message, pid)
+        found = shim_for(Path(exec_path(message, pid)), pid) if shares_root(pid) else foreign_shim(message, pid)
         if authority is not None:
-            nonce = authority.images.expect(pid, pins_for(real, str(shim)))
+            nonce = authority.images.expect(pid, pins_for(real, pinned(found)))
     except NoFormat:
         return wire.build_exec_answer(error=errno.ENOEXEC)
     except GainsPrivilege as error:
         return wire.build_exec_answer(error=errno.EPERM, message=_words(error))
     except SconeError as error:
         return wire.build_exec_answer(error=errno.EACCES, message=_words(error))
+    except FileNotFoundError as error:
+        gone = BinaryRefused("shim not found", str(error.filename), "run tools/setup")
+        return wire.build_exec_answer(error=errno.EACCES, message=_words(gone))
     except ProcessLookupError:  # the asker was killed meanwhile: nobody reads this
         return wire.build_exec_answer(error=errno.ESRCH)
-    return wire.build_exec_answer(error=0, shim=os.fsencode(shim), nonce=nonce)
+    known, _, shim = found.partition(" ")
+    return wire.build_exec_answer(error=0, shim=os.fsencode(shim), message=known.encode(), nonce=nonce)
 
 
 def pins_for(path: str, shim: str) -> tuple[str, ...]:
@@ -61,21 +65,22 @@ def pins_for(path: str, shim: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def shim_for(path: Path, pid: int) -> Path:
-    """Return the shim under which process `pid`, of this root, may execute `path`; raise SconeError."""
+def shim_for(path: Path, pid: int) -> str:
+    """Return the pin of the shim under which process `pid`, of this root, may execute `path`; raise SconeError."""
     try:
         path.stat()
         folder = Path(f"/proc/{pid}/cwd")  # of #! lines with a relative path
-        shim = exec_shim(classify(path, formats=formats_of(pid), folder=folder).path)
+        found = exec_pin(classify(path, formats=formats_of(pid), folder=folder).path)
     except NoFormat:
         raise
     except (OSError, BinaryNotFound, NotRunnable):
-        shim = exec_shim(None)
-    return readable_shim(shim, pid)
+        found = exec_pin(None)
+    shim = readable_shim(Path(pinned(found)), pid)
+    return found if str(shim) == pinned(found) else pin(str(shim))
 
 
-def foreign_shim(message: wire.Exec, pid: int) -> Path:
-    """Return the shim for a process with a root or mounts of its own: the generic one, if it is visible there."""
+def foreign_shim(message: wire.Exec, pid: int) -> str:
+    """Return the pin of the shim for a process with its own root or mounts: the generic one, if it is visible there."""
     path = os.fsdecode(message.path)
     if not path.startswith("/"):
         path = f"{os.fsdecode(message.cwd)}/{path}" if message.dirfd == wire.AT_FDCWD else exec_path(message, pid)
@@ -83,7 +88,7 @@ def foreign_shim(message: wire.Exec, pid: int) -> Path:
     shim = readable_shim(exec_shim(None), pid)
     if not same_file(shim, pid):
         raise BinaryRefused("shim not visible in this root", str(shim), "bind-mount its folder there")
-    return shim
+    return pin(str(shim))
 
 
 def check_foreign(path: str, pid: int) -> None:

@@ -55,7 +55,7 @@ def launch(options: Options) -> NoReturn:
     os.set_inheritable(control_fd, True)
     _restore_signals()
     variable = options.shim_variable(control_fd, nonce, has_policy=start is not None)
-    _become(path, options, wrapped_environment(environment, shim, variable))
+    _become(path, options, wrapped_environment(environment, held(shim), variable))
 
 
 def check_kernel(release: str) -> None:
@@ -117,6 +117,19 @@ def given_environment() -> dict[bytes, bytes]:
         if name and equals:
             environment.setdefault(name, value)
     return environment
+
+
+def held(shim: str) -> str:
+    """Open the shim's file for the loader and return the name by which it is reached; the new image closes it.
+
+    A loader that can't open a preload goes on without it: this one can't vanish, or be replaced, before it looks.
+    """
+    try:
+        fd = os.open(shim, os.O_RDONLY)
+    except OSError as error:
+        raise MachineLacks("shim can't be read", shim, f"{error.strerror}; start again") from None
+    os.set_inheritable(fd, True)
+    return f"/proc/self/fd/{fd}"
 
 
 def wrapped_environment(given: dict[bytes, bytes], shim: str, variable: str) -> dict[bytes, bytes]:

@@ -39,6 +39,7 @@ _RESULT = re.compile(r"= (\d+)(?: <[\d.]+>)?$")
 _LIBRARY = re.compile(r'^openat\(AT_FDCWD, "([^"]+\.so[.\d]*)"')
 _FORKS = frozenset(("clone", "clone3", "fork", "vfork"))
 _SHARED = ("CLONE_THREAD",)
+HELD_LOOK = 8  # libraries opened before an exec, of which one may be the shim
 
 
 @dataclass(slots=True)
@@ -173,7 +174,9 @@ class Witness:
         path = re.search(r'execve(?:at)?\([^"]*"([^"]*)"', what)
         name = path[1] if path else "?"
         self.kinds.pop(pid, None)
-        self.images[pid] = Image(name, from_wrapped=old.gate is not None or old.from_wrapped)
+        # The shim is opened before the exec, for the new image to load it by its descriptor.
+        held = old.libraries[-HELD_LOOK:]
+        self.images[pid] = Image(name, from_wrapped=old.gate is not None or old.from_wrapped, libraries=held)
 
     def _close(self, image: Image) -> None:
         """An image that ended unwrapped: the launcher's own, or one that escaped."""
