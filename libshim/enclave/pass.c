@@ -54,7 +54,7 @@ long pass_renewing(struct frame *frame)
 {
 	struct thread *thread = thread_self();
 	const uint64_t *arg = frame->arg;
-	bool has_helper = enclave.mode == MODE_ASYNC && !thread->gate_only;
+	bool has_helper = enclave.mode == MODE_ASYNC && !thread->is_guest;
 	long result;
 
 	if (has_helper)
@@ -82,7 +82,7 @@ long pass_by_gate(struct frame *frame)
 
 	if (unlikely(thread->has_posted) && is_seen_outside(nr, shape))
 		stream_flush(thread);
-	if (unlikely(shape->flags & CALL_RENEWS_HELPER) && enclave.mode == MODE_ASYNC && !thread->gate_only)
+	if (unlikely(shape->flags & CALL_RENEWS_HELPER) && enclave.mode == MODE_ASYNC && !thread->is_guest)
 		return pass_renewing(frame);
 
 	if (unlikely(enclave.exit_cost) && shape->route == ROUTE_HOST)

@@ -71,7 +71,7 @@ static bool child_alive(int32_t pid)
 
 void ring_check_helper(void)
 {
-	if (__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) != RING_ON)
+	if (__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) != RING_ON || thread_self()->is_guest)
 		return;
 	if (child_alive(ring.helper_pid)) {
 		gate2(__NR_kill, ring.helper_pid, SIGCONT);	/* stopped with its group, while we go on */
@@ -197,7 +197,7 @@ bool ring_attach(struct thread *thread)
 
 	if (likely(thread->lane && state == RING_ON && thread->lane->generation == ring.generation))
 		return true;
-	if (state == RING_HELD || thread->gate_only)
+	if (state == RING_HELD || thread->gate_only || thread->is_guest)
 		return false;
 	if (ring.refused) {
 		ring.refused--;
@@ -215,7 +215,7 @@ bool ring_attach(struct thread *thread)
 
 void ring_thread_exit(struct thread *thread)
 {
-	if (!thread->lane || thread->gate_only)
+	if (!thread->lane)
 		return;
 	lane_kick(thread->lane);
 	thread->lane->data_used = 0;
@@ -285,7 +285,7 @@ void ring_stop(struct thread *thread)
 {
 	uint32_t before;
 
-	if (thread->gate_only)
+	if (thread->is_guest)
 		return;
 	mutex_lock(&ring.mutex);
 	before = __atomic_exchange_n(&ring.state, RING_HELD, __ATOMIC_SEQ_CST);
@@ -306,7 +306,7 @@ void ring_resume(void)
 
 void ring_exit(struct thread *thread)
 {
-	if (thread->gate_only)
+	if (thread->is_guest)
 		return;
 	mutex_lock(&ring.mutex);
 	if (__atomic_exchange_n(&ring.state, RING_HELD, __ATOMIC_SEQ_CST) != RING_ON) {
