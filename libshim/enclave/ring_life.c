@@ -8,6 +8,7 @@
 #include <linux/mman.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
+#include "control.h"
 #include "ring_inner.h"
 
 /* host/helper.c; only its address is used here. */
@@ -191,9 +192,24 @@ static struct lane *lane_take(void)
 	return lane;
 }
 
+/* Says, once a process, that its calls leave by another exit than was asked for. */
+static void refusal_tell(long error)
+{
+	char bytes[200];
+	struct text text = { bytes, 0, sizeof bytes };
+
+	if (error == -EBUSY || __atomic_exchange_n(&ring.is_told, 1, __ATOMIC_RELAXED))
+		return;
+	text_add(&text, "no helper can be made (errno ");
+	text_add_number(&text, -error);
+	text_add(&text, "), so calls leave by the gate; allow more processes (ulimit -u) or memory (ulimit -v)");
+	control_event(CTL_EVENT_NOTICE, ~0u, text.bytes);
+}
+
 bool ring_attach(struct thread *thread)
 {
 	uint32_t state = __atomic_load_n(&ring.state, __ATOMIC_ACQUIRE);
+	long result;
 
 	if (likely(thread->lane && state == RING_ON && thread->lane->generation == ring.generation))
 		return true;
@@ -203,12 +219,15 @@ bool ring_attach(struct thread *thread)
 		ring.refused--;
 		return false;
 	}
-	if (ring_start() == 0) {
+	result = ring_start();
+	if (result == 0) {
 		if (!thread->lane)
 			thread->lane = lane_take();
-		if (thread->lane && lane_ready(thread->lane) == 0)
+		result = thread->lane ? lane_ready(thread->lane) : -EBUSY;	/* all lanes are taken: no lack of a helper */
+		if (thread->lane && result == 0)
 			return true;
 	}
+	refusal_tell(result);
 	ring.refused = ATTACH_REFUSALS;
 	return false;
 }
