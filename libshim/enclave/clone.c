@@ -35,6 +35,7 @@ static void child_of_fork(struct thread *thread, uint64_t mask)
 		memset(&each->stats, 0, sizeof each->stats);
 	enclave.flags &= ~(uint32_t)FLAG_FIRST;
 	thread->tid = 0;
+	thread->is_guest = false;
 	thread->stats.processes = 1;
 	thread_enter(thread);
 	exec_forget_held(true);
@@ -92,7 +93,8 @@ static long clone_in_memory(struct frame *frame, struct request *request)
 	if (request->stack)
 		child_frame->rsp = request->stack;
 	child->frame = child_frame;
-	child->gate_only = !(request->flags & CLONE_FILES);
+	child->gate_only = thread_self()->gate_only || !(request->flags & CLONE_FILES);
+	child->is_guest = thread_self()->is_guest || !(request->flags & CLONE_THREAD);
 	child->hidden_mask = thread_self()->hidden_mask;
 	if (!(request->flags & CLONE_SIGHAND))
 		signal_table_copy(child);
@@ -212,7 +214,7 @@ long sys_exit(struct frame *frame)
 long sys_exit_group(struct frame *frame);
 long sys_exit_group(struct frame *frame)
 {
-	if (!thread_self()->gate_only) {
+	if (!thread_self()->is_guest) {
 		if (enclave.flags & FLAG_STATS)
 			stats_send(true);
 		ring_exit(thread_self());

@@ -133,7 +133,7 @@ long sys_epoll_ctl(struct frame *frame)
 	struct registration *entry;
 	long result;
 
-	if (thread_self()->gate_only)
+	if (thread_self()->is_guest)
 		return pass_by_gate(frame);
 	set = set_of((int)frame->arg[0]);
 	if (!set)
@@ -380,7 +380,7 @@ long sys_epoll_wait(struct frame *frame);
 long sys_epoll_wait(struct frame *frame)
 {
 	struct thread *thread = thread_self();
-	struct epoll_set *set = thread->gate_only ? NULL : set_of((int)frame->arg[0]);
+	struct epoll_set *set = thread->is_guest ? NULL : set_of((int)frame->arg[0]);
 	long result;
 
 	if (!set)
@@ -402,7 +402,7 @@ long sys_epoll_wait(struct frame *frame)
 static long wait_masked(struct frame *frame)
 {
 	struct thread *thread = thread_self();
-	struct epoll_set *set = thread->gate_only ? NULL : set_of((int)frame->arg[0]);
+	struct epoll_set *set = thread->is_guest ? NULL : set_of((int)frame->arg[0]);
 	struct frame masked = *frame;
 	long result;
 
@@ -431,7 +431,7 @@ long sys_epoll_pwait(struct frame *frame)
 long sys_epoll_pwait2(struct frame *frame);
 long sys_epoll_pwait2(struct frame *frame)
 {
-	struct epoll_set *set = thread_self()->gate_only ? NULL : set_of((int)frame->arg[0]);
+	struct epoll_set *set = thread_self()->is_guest ? NULL : set_of((int)frame->arg[0]);
 
 	if (frame->arg[4])
 		return wait_masked(frame);

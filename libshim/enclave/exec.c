@@ -70,9 +70,13 @@ static void setting_write(char *bytes, uint64_t nonce)
 	text_add(&text, ",");
 	text_add_number(&text, (long)enclave.exit_cost);
 	text_add(&text, ",");
+<<<<<<< HEAD
 	text_add_number(&text, enclave.flags & (thread_self()->gate_only ? ~(uint32_t)FLAG_FIRST : ~0u));
 	text_add(&text, ",");
 	text_add_number(&text, (long)(nonce & INT64_MAX));
+=======
+	text_add_number(&text, enclave.flags & (thread_self()->is_guest ? ~(uint32_t)FLAG_FIRST : ~0u));
+>>>>>>> w-hostile
 }
 
 static long environment_build(struct image *image, const uint64_t *program, long count, uint64_t nonce)
@@ -219,7 +223,7 @@ void exec_forget_held(bool has_own_memory)
 /* Asks, prepares, and does it; returns only when it failed. */
 static long image_start(struct frame *frame, struct image *image, const uint64_t *program, long count)
 {
-	bool is_at = frame->nr == __NR_execveat, is_shared = !thread_self()->gate_only;
+	bool is_at = frame->nr == __NR_execveat, is_shared = !thread_self()->is_guest;
 	const long call[5] = { is_at ? (int)frame->arg[0] : AT_FDCWD, (long)image->path,
 			       (long)frame->arg[is_at ? 2 : 1], 0, is_at ? (long)frame->arg[4] : 0 };
 	struct thread *thread = thread_self();

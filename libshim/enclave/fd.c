@@ -7,6 +7,12 @@
 #include <asm/ioctls.h>
 #include <linux/fcntl.h>
 #include <linux/close_range.h>
+<<<<<<< HEAD
+=======
+#include <linux/sched.h>
+#include "chains.h"
+#include "check.h"
+>>>>>>> w-hostile
 #include "dispatch.h"
 #include "control.h"
 #include "descriptor.h"
@@ -38,17 +44,20 @@ long sys_close(struct frame *frame)
 }
 
 /* The program wants the very number that the control socket has. */
-static void make_way(uint64_t wanted)
+static long make_way(uint64_t wanted)
 {
 	long moved;
 
 	if (!is_own(wanted))
-		return;
+		return 0;
+	if (thread_self()->gate_only)
+		return -EBUSY;		/* others have it where it is */
 	moved = gate3(__NR_fcntl, enclave.control_fd, F_DUPFD_CLOEXEC_NR, 3);
 	if (moved < 0)
 		die("no descriptor is left for the control socket");
 	gate3(__NR_fcntl, moved, F_SETFD, 0);
 	enclave.control_fd = (int32_t)moved;
+	return 0;
 }
 
 static long number_get(struct frame *frame)
@@ -87,7 +96,7 @@ long sys_dup2(struct frame *frame)
 {
 	if (is_own(frame->arg[0]))
 		return -EBADF;
-	make_way(frame->arg[1]);
+	TRY(make_way(frame->arg[1]));
 	return duplicate(frame, (int)frame->arg[1]);
 }
 
@@ -103,12 +112,49 @@ long sys_dup3(struct frame *frame)
 	return sys_dup2(frame);
 }
 
+/* The calling thread has a descriptor table of its own, unless there is no other thread: it takes the gate from now on. */
+static void table_split(void)
+{
+	struct thread *thread = thread_self();
+
+	if (gate1(__NR_unshare, CLONE_THREAD) == 0)	/* only a thread that is alone may */
+		return;
+	ring_thread_exit(thread);
+	thread->gate_only = true;
+}
+
+/* The helper has the table, too: one that was made before would keep open what is closed in the new one. */
+static long table_unshare(void)
+{
+	struct frame frame = { .nr = __NR_unshare, .arg = { CLONE_FILES } };
+
+	TRY(pass_renewing(&frame));
+	table_split();
+	return 0;
+}
+
+long sys_unshare(struct frame *frame);
+long sys_unshare(struct frame *frame)
+{
+	long result = sys_pass(frame);
+
+	if (result == 0 && frame->arg[0] & CLONE_FILES && !thread_self()->is_guest)
+		table_split();
+	return result;
+}
+
 long sys_close_range(struct frame *frame);
 long sys_close_range(struct frame *frame)
 {
 	uint32_t first = (uint32_t)frame->arg[0], last = (uint32_t)frame->arg[1], own = (uint32_t)enclave.control_fd;
 	uint32_t flags = (uint32_t)frame->arg[2];
 
+	if (first > last || flags & ~(uint32_t)(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC))
+		return pass_by_gate(frame);		/* the kernel's error */
+	if (flags & CLOSE_RANGE_UNSHARE && !thread_self()->is_guest) {
+		TRY(table_unshare());
+		flags &= ~(uint32_t)CLOSE_RANGE_UNSHARE;
+	}
 	if (!thread_self()->gate_only) {
 		stream_flush(thread_self());
 		if (!(flags & CLOSE_RANGE_CLOEXEC)) {
@@ -116,10 +162,12 @@ long sys_close_range(struct frame *frame)
 			descriptor_forget_range(first, last);
 		}
 	}
-	if (enclave.control_fd < 0 || first > last || own < first || own > last)
-		return pass_by_gate(frame);
-	if (flags & ~(uint32_t)(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC))
-		return -EINVAL;
+	if (enclave.control_fd < 0 || own < first || own > last) {
+		struct frame here = *frame;
+
+		here.arg[2] = flags;
+		return pass_by_gate(&here);
+	}
 	if (own > first)
 		TRY(gate3(__NR_close_range, first, own - 1, flags));
 	if (own < last)

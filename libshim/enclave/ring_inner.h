@@ -71,6 +71,7 @@ struct ring {
 	int32_t  helper_pid;
 	uint32_t lane_count, lanes_used;
 	uint32_t refused;		/* calls of ring_attach() to refuse before trying again */
+	uint32_t is_told;		/* that there is no helper */
 	uint64_t map_size;
 	void    *map;
 	struct wire_control *control;

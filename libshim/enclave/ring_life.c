@@ -72,7 +72,7 @@ static bool child_alive(int32_t pid)
 
 void ring_check_helper(void)
 {
-	if (__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) != RING_ON)
+	if (__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) != RING_ON || thread_self()->is_guest)
 		return;
 	if (child_alive(ring.helper_pid)) {
 		gate2(__NR_kill, ring.helper_pid, SIGCONT);	/* stopped with its group, while we go on */
@@ -193,31 +193,49 @@ static struct lane *lane_take(void)
 	return lane;
 }
 
+/* Says, once a process, that its calls leave by another exit than was asked for. */
+static void refusal_tell(long error)
+{
+	char bytes[200];
+	struct text text = { bytes, 0, sizeof bytes };
+
+	if (error == -EBUSY || __atomic_exchange_n(&ring.is_told, 1, __ATOMIC_RELAXED))
+		return;
+	text_add(&text, "no helper can be made (errno ");
+	text_add_number(&text, -error);
+	text_add(&text, "), so calls leave by the gate; allow more processes (ulimit -u) or memory (ulimit -v)");
+	control_event(CTL_EVENT_NOTICE, ~0u, text.bytes);
+}
+
 bool ring_attach(struct thread *thread)
 {
 	uint32_t state = __atomic_load_n(&ring.state, __ATOMIC_ACQUIRE);
+	long result;
 
 	if (likely(thread->lane && state == RING_ON && thread->lane->generation == ring.generation))
 		return true;
-	if (state == RING_HELD || thread->gate_only)
+	if (state == RING_HELD || thread->gate_only || thread->is_guest)
 		return false;
 	if (ring.refused) {
 		ring.refused--;
 		return false;
 	}
-	if (ring_start() == 0) {
+	result = ring_start();
+	if (result == 0) {
 		if (!thread->lane)
 			thread->lane = lane_take();
-		if (thread->lane && lane_ready(thread->lane) == 0)
+		result = thread->lane ? lane_ready(thread->lane) : -EBUSY;	/* all lanes are taken: no lack of a helper */
+		if (thread->lane && result == 0)
 			return true;
 	}
+	refusal_tell(result);
 	ring.refused = ATTACH_REFUSALS;
 	return false;
 }
 
 void ring_thread_exit(struct thread *thread)
 {
-	if (!thread->lane || thread->gate_only)
+	if (!thread->lane)
 		return;
 	lane_kick(thread->lane);
 	thread->lane->data_used = 0;
@@ -288,7 +306,7 @@ void ring_stop(struct thread *thread)
 {
 	uint32_t before;
 
-	if (thread->gate_only)
+	if (thread->is_guest)
 		return;
 	mutex_lock(&ring.mutex);
 	before = __atomic_exchange_n(&ring.state, RING_HELD, __ATOMIC_SEQ_CST);
@@ -309,7 +327,7 @@ void ring_resume(void)
 
 void ring_exit(struct thread *thread)
 {
-	if (thread->gate_only)
+	if (thread->is_guest)
 		return;
 	mutex_lock(&ring.mutex);
 	if (__atomic_exchange_n(&ring.state, RING_HELD, __ATOMIC_SEQ_CST) != RING_ON) {

@@ -56,7 +56,7 @@ struct thread *thread_new(void)
 		return NULL;
 	thread->signal_pending = 0;
 	thread->has_call_mask = false;
-	thread->gate_only = false;
+	thread->gate_only = thread->is_guest = false;
 	thread->altstack_size = thread->altstack_pointer = 0;
 	thread->hidden_mask = 0;
 	thread->tid = 0;

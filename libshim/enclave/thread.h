@@ -45,9 +45,10 @@ struct thread {
 	uint64_t deferred_base;		/* mask in force when the deferred signal came */
 	uint8_t  deferred_info[128];	/* siginfo of the deferred signal */
 	int32_t  deferred_signal;
-	bool     gate_only;		/* vfork child: descriptor table of its own, memory of its parent */
+	bool     gate_only;		/* descriptor table of its own: what is known of numbers is not of its */
+	bool     is_guest;		/* another process in this memory (vfork child): the ring is not its own */
 	bool     has_call_mask;		/* a call with a mask of its own (ppoll, sigsuspend ...) is being made */
-	uint16_t padding;
+	uint8_t  padding;
 	uint64_t call_mask;
 	uint64_t hidden_mask;		/* signals the program blocks but the kernel must not: SIGSYS, SIGSEGV, SIGBUS */
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from scone_preload.runtime import wire
 
-WORDED = {"denied": "syscall denied", "refused": "reply of the host refused"}
+WORDED = {"denied": "syscall denied", "refused": "reply of the host refused", "notice": "note"}
 
 
 class EventLog:

@@ -1,7 +1,9 @@
 """scone-wrap from outside: refusals, exit statuses, what the program sees of its start."""
 
+import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import time
@@ -236,3 +238,14 @@ def on_a_terminal(*argv: str) -> bytes:
 def test_a_terminal_is_told_which_mode_runs_unless_quiet(scone_wrap: Path) -> None:
     assert on_a_terminal(str(scone_wrap), "true").startswith(b"scone-wrap: ")
     assert on_a_terminal(str(scone_wrap), "-q", "true") == b""
+
+
+def test_a_process_that_can_have_no_helper_says_so_once_and_takes_the_gate(scone_wrap: Path, tmp_path: Path) -> None:
+    report = tmp_path / "stats.json"
+    other_user = ("setpriv", "--reuid", "65534", "--clear-groups") if os.geteuid() == 0 else ()
+    many_calls = ("dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=3000", "status=none")
+    ring = ("--syscalls", "async", "--exit-cost", "4000")
+    done = run(scone_wrap, *ring, f"--stats={report}", *other_user, "prlimit", "--nproc=1", *many_calls)
+    assert done.returncode == 0
+    assert re.fullmatch(r"scone-wrap: note: no helper can be made \(errno 11\), .*\(ulimit -v\)\n", done.stderr), done
+    assert json.loads(report.read_text())["events"] == {"notice": 1}

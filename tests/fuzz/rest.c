@@ -29,6 +29,11 @@ NOT_FUZZED(sys_rt_sigsuspend)
 NOT_FUZZED(sys_sigaltstack)
 NOT_FUZZED(sys_vfork)
 
+void ring_thread_exit(struct thread *thread)
+{
+	(void)thread;
+}
+
 void control_event(uint32_t kind, uint32_t nr, const char *text)
 {
 	(void)kind, (void)nr, (void)text;

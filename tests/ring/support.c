@@ -13,6 +13,7 @@
 #include <unistd.h>
 #undef PAGE_SIZE
 #include "support.h"
+#include "control.h"
 #include "ring_inner.h"
 
 struct enclave enclave;
@@ -21,6 +22,28 @@ _Noreturn void check_failed(const char *file, int line, const char *condition)
 {
 	fprintf(stderr, "%s:%d: failed: %s\n", file, line, condition);
 	_exit(1);
+}
+
+void control_event(uint32_t kind, uint32_t nr, const char *text)
+{
+	(void)kind;
+	(void)nr;
+	fprintf(stderr, "event: %s\n", text);
+}
+
+void text_add(struct text *text, const char *string)
+{
+	while (*string && text->size + 1 < text->capacity)
+		text->bytes[text->size++] = *string++;
+	text->bytes[text->size] = 0;
+}
+
+void text_add_number(struct text *text, long number)
+{
+	char digits[24];
+
+	snprintf(digits, sizeof digits, "%ld", number);
+	text_add(text, digits);
 }
 
 _Noreturn void die(const char *reason)

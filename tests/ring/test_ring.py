@@ -180,6 +180,7 @@ def test_without_memory_for_a_helper_the_program_is_told_to_take_the_gate(
         check=False,
     )
     assert (result.returncode, result.stdout) == (0, "ok\n"), result.stderr
+    assert result.stderr.count("event: no helper can be made (errno 12)") == 1
 
 
 @pytest.mark.parametrize("lie", LIES)

@@ -88,6 +88,7 @@ class Scheduling:
 @inside
 @errno(PROCESS)
 class Namespaces:
+    @handler
     @renews_helper
     def unshare(flags: flags(CLONE)) -> zero: ...
     @renews_helper
