@@ -70,13 +70,9 @@ static void setting_write(char *bytes, uint64_t nonce)
 	text_add(&text, ",");
 	text_add_number(&text, (long)enclave.exit_cost);
 	text_add(&text, ",");
-<<<<<<< HEAD
-	text_add_number(&text, enclave.flags & (thread_self()->gate_only ? ~(uint32_t)FLAG_FIRST : ~0u));
+	text_add_number(&text, enclave.flags & (thread_self()->is_guest ? ~(uint32_t)FLAG_FIRST : ~0u));
 	text_add(&text, ",");
 	text_add_number(&text, (long)(nonce & INT64_MAX));
-=======
-	text_add_number(&text, enclave.flags & (thread_self()->is_guest ? ~(uint32_t)FLAG_FIRST : ~0u));
->>>>>>> w-hostile
 }
 
 static long environment_build(struct image *image, const uint64_t *program, long count, uint64_t nonce)

@@ -7,12 +7,7 @@
 #include <asm/ioctls.h>
 #include <linux/fcntl.h>
 #include <linux/close_range.h>
-<<<<<<< HEAD
-=======
 #include <linux/sched.h>
-#include "chains.h"
-#include "check.h"
->>>>>>> w-hostile
 #include "dispatch.h"
 #include "control.h"
 #include "descriptor.h"

@@ -98,20 +98,8 @@ static __attribute__((noinline)) long reply_check(struct frame *frame, const str
 	const uint64_t *arg = frame->arg;
 	uint32_t nr = (uint32_t)frame->nr;
 
-<<<<<<< HEAD
 	thread_self()->stats.calls_by_exit[WIRE_EXIT_GATE]++;
 	if (likely(is_plainly_right(shape, arg, result)))
-=======
-	if (unlikely(thread->has_posted) && is_seen_outside(nr, shape))
-		stream_flush(thread);
-	if (unlikely(shape->flags & CALL_RENEWS_HELPER) && enclave.mode == MODE_ASYNC && !thread->is_guest)
-		return pass_renewing(frame);
-
-	if (unlikely(enclave.exit_cost) && shape->route == ROUTE_HOST)
-		exit_cost_burn();
-	result = gate_interruptible(nr, (long)arg[0], (long)arg[1], (long)arg[2], (long)arg[3], (long)arg[4], (long)arg[5]);
-	if (shape->route != ROUTE_HOST)
->>>>>>> w-hostile
 		return result;
 	result = check_result(nr, shape, arg, result);
 	if (result < 0 || shape->direct)
@@ -126,7 +114,7 @@ static __attribute__((noinline)) bool prepare_exit(struct frame *frame, const st
 
 	if (thread->has_posted && is_seen_outside((uint32_t)frame->nr, shape))
 		stream_flush(thread);
-	if (shape->flags & CALL_RENEWS_HELPER && enclave.mode == MODE_ASYNC && !thread->gate_only) {
+	if (shape->flags & CALL_RENEWS_HELPER && enclave.mode == MODE_ASYNC && !thread->is_guest) {
 		*result = pass_renewing(frame);
 		return true;
 	}
