@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 from scone_preload.runtime.wire import HELPER_LOST
 
+GONE = -1
+
 
 class HelperWatch:
     """The descriptors of the helpers that are not expected to end, by the pid of the process that has them."""
@@ -25,14 +27,15 @@ class HelperWatch:
         """Note what process `pid` says: it has this helper from now on, or 0: none."""
         self._forget(pid)
         if not helper_pid:
-            return None
+            return
         try:
             fd = os.pidfd_open(helper_pid)
-        except OSError:
-            return self._tell(pid)  # gone already
+        except OSError:  # gone already; that it was to end may be the next message
+            self._watched[pid] = GONE
+            self._ended(pid, GONE)
+            return
         self._watched[pid] = fd
         self._selector.register(fd, selectors.EVENT_READ, lambda: self._ended(pid, fd))
-        return None
 
     def _ended(self, pid: int, fd: int) -> None:
         """Tell the process, unless it has said meanwhile that it ends the helper."""
@@ -42,8 +45,8 @@ class HelperWatch:
             self._tell(pid)
 
     def _forget(self, pid: int) -> None:
-        fd = self._watched.pop(pid, -1)
-        if fd >= 0:
+        fd = self._watched.pop(pid, GONE)
+        if fd != GONE:
             self._selector.unregister(fd)
             os.close(fd)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import subprocess
 import time
 
 import pytest
 
+from scone_preload.runtime.helpers import HelperWatch
 from tests.helpers.modes import Mode, command, warm
 from tests.helpers.processes import descendants, nothing_left_behind
 
@@ -61,6 +63,20 @@ def test_p7_a_killed_helper_stops_a_program_in(wait: str) -> None:
         status = process.wait(5)
         assert process.stderr is not None
         assert (status, process.stderr.readline()) == (120, STOPPED)
+
+
+def test_a_helper_that_was_ended_before_the_host_looked_is_not_missed() -> None:
+    told: list[int] = []
+    with selectors.DefaultSelector() as selector, subprocess.Popen(["true"]) as gone:
+        gone.wait()
+        watch = HelperWatch(selector, lambda: watch.take(4000, 0))
+        watch._tell = told.append  # type: ignore[method-assign]
+        watch.take(4000, gone.pid)
+        assert told == []
+        watch = HelperWatch(selector, lambda: None)
+        watch._tell = told.append  # type: ignore[method-assign]
+        watch.take(4000, gone.pid)
+        assert told == [4000]
 
 
 def test_p6_a_program_that_renews_its_helper_goes_on() -> None:
