@@ -45,6 +45,7 @@ struct lane {
 	uint32_t byte_head, byte_tail;
 	int32_t  post_fd[POST_COUNT];
 	uint32_t post_end[POST_COUNT];	/* byte_tail once it is reclaimed */
+	uint16_t post_size[POST_COUNT];
 	uint64_t first_post;		/* cycles at the first post since the last crossing */
 	uint32_t expect_crossing;	/* posts were soon followed by crossings: so many times in a row */
 
@@ -61,6 +62,7 @@ struct fd_posts {
 	uint8_t  backlog;
 	uint8_t  padding;
 	uint16_t error;
+	uint32_t bytes;			/* queued: no more than a backlog slot holds */
 };
 
 struct ring {

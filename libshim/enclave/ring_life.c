@@ -316,7 +316,7 @@ static void adopted_close(void)
 		for (uint32_t at = 0; at < BACKLOG_COUNT; at++) {
 			struct wire_backlog *slot = &ring_lanes[i].wire->backlog[at];
 
-			if (fetch32(&slot->state) == BACKLOG_BUSY && fetch32(&slot->closes))
+			if (fetch32(&slot->state) == BACKLOG_BUSY && fetch32(&slot->after) & AFTER_CLOSE)
 				gate1(__NR_close, (int32_t)fetch32(&slot->fd));
 		}
 }

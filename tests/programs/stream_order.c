@@ -365,7 +365,7 @@ static void fill_blocking(int pair[2])
 	full_pair(pair, &epoll);
 	for (int refusals = 0, i = 0; refusals < 6; i++) {
 		refusals = ways[i % 3](pair[1], bytes, sizeof(bytes), 0) > 0 ? 0 : refusals + 1;
-		turn(epoll, 5);
+		turn(epoll, refusals ? 60 : 0);
 	}
 	flags = (int)SYS(fcntl(pair[1], F_GETFL));
 	GIVES(0, fcntl(pair[1], F_SETFL, flags & ~O_NONBLOCK));
