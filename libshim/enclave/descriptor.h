@@ -57,7 +57,7 @@ struct descriptor {
 	struct ahead ahead;
 	struct epoll_set *epoll;	/* KIND_EPOLL: what is registered; the last set that has this number, else */
 	int32_t  next_held;	/* list of descriptors with ahead.is_held, -1 ends it */
-	uint32_t reserved;
+	int32_t  twin;		/* plus one: the next number in the ring of those that hold the same; 0: only this */
 };
 
 /* The entry of `fd`, NULL for a number that no program has. Never freed. */

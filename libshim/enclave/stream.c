@@ -12,7 +12,7 @@
 
 enum { CLAIM_TRIES = 200000, CLAIM_STEP_NS = 50000 };
 
-static struct mutex held_mutex;
+static struct mutex held_mutex, twins_mutex;
 static int held_first = -1;
 
 static void held_link(int fd, struct descriptor *descriptor)
@@ -134,19 +134,53 @@ static bool held_take(int fd, struct descriptor *descriptor, const struct io_par
 	return true;
 }
 
+/* Other numbers of the same connection lose what one of them gave. Under twins_mutex. */
+static void twins_follow(int fd, const struct descriptor *descriptor)
+{
+	for (int at = descriptor->twin - 1; at >= 0 && at != fd;) {
+		struct descriptor *other = descriptor_of(at);
+
+		if (descriptor->ahead.is_held)
+			other->ahead.used = descriptor->ahead.used;
+		else if (other->ahead.is_held)
+			held_unlink(at, other);
+		at = other->twin - 1;
+	}
+}
+
+/* Under twins_mutex. */
+static void twin_leave(int fd, struct descriptor *descriptor)
+{
+	struct descriptor *before = descriptor;
+
+	while (before->twin != fd + 1)
+		before = descriptor_of(before->twin - 1);
+	before->twin = descriptor->twin;
+	if (descriptor_of(before->twin - 1) == before)
+		before->twin = 0;
+	descriptor->twin = 0;
+}
+
 bool stream_take(int fd, const struct io_part *parts, uint64_t count, uint32_t how, long *result)
 {
 	struct descriptor *descriptor = descriptor_of(fd);
-	bool is_taken = false;
+	bool is_taken = false, is_shared;
 
 	if (!descriptor || !descriptor->ahead.is_held)
 		return false;
+	is_shared = descriptor->is_shared;
+	if (unlikely(is_shared))
+		mutex_lock(&twins_mutex);
 	mutex_lock(&descriptor->mutex);
 	if (descriptor->ahead.is_held) {
 		is_taken = held_take(fd, descriptor, parts, count, how, result);
 		thread_self()->stats.ring_reads_ahead++;
 	}
 	mutex_unlock(&descriptor->mutex);
+	if (unlikely(is_shared)) {
+		twins_follow(fd, descriptor);
+		mutex_unlock(&twins_mutex);
+	}
 	return is_taken;
 }
 
@@ -231,6 +265,11 @@ void stream_forget(int fd, struct descriptor *descriptor)
 {
 	if (descriptor->ahead_state == AHEAD_UNKNOWN)
 		return;
+	if (unlikely(descriptor->twin)) {
+		mutex_lock(&twins_mutex);
+		twin_leave(fd, descriptor);
+		mutex_unlock(&twins_mutex);
+	}
 	mutex_lock(&descriptor->mutex);
 	ring_mark(fd, false);
 	if (descriptor->ahead.is_held)
@@ -259,15 +298,16 @@ void stream_duplicated(int from, int to)
 		return;
 	new->ahead_state = AHEAD_REFUSED;
 	new->is_shared = old->is_shared;
-	mutex_lock(&old->mutex);
-	new->ahead = old->ahead;
-	if (old->ahead.is_held && old->ahead.bytes) {
-		new->ahead.bytes = held_copy(&old->ahead);
+	mutex_lock(&twins_mutex);
+	if (old->ahead.is_held) {
+		new->ahead = old->ahead;
+		new->ahead.bytes = old->ahead.bytes ? held_copy(&old->ahead) : NULL;
 		new->ahead.lane = NULL;
-	}
-	mutex_unlock(&old->mutex);
-	if (new->ahead.is_held)
+		new->twin = old->twin ? old->twin : from + 1;
+		old->twin = to + 1;
 		held_link(to, new);
+	}
+	mutex_unlock(&twins_mutex);
 }
 
 void stream_privatize(void)
