@@ -86,7 +86,7 @@ NODISCARD bool ring_unmark(int fd);
 /*
  * Write-behind: copies the bytes and returns `size`; the helper sends them in order, before the thread's next request
  * and soon also without one. `flags` as for send(2), or POST_WRITE for a pipe. -EAGAIN when the queue has no room, or
- * `fd` has more than fits in it already: make the call by ring_call() after ring_settle(). What becomes of the bytes: ring_post_state().
+ * `fd` has a backlog, or BACKLOG_BYTES with this one: make the call by ring_call() after ring_settle(). What becomes of the bytes: ring_post_state().
  */
 long ring_post(struct thread *thread, int fd, const void *bytes, size_t size, uint32_t flags);
 

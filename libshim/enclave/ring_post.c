@@ -99,7 +99,7 @@ long ring_post(struct thread *thread, int fd, const void *bytes, size_t size, ui
 	if ((uint32_t)fd >= FD_MARK_COUNT)
 		return -EAGAIN;
 	lane_reclaim(lane);
-	if (size && size <= BACKLOG_BYTES - posts->bytes && lane->post_head - lane->post_tail < POST_COUNT &&
+	if (size && size <= BACKLOG_BYTES - posts->bytes && !posts->backlog && lane->post_head - lane->post_tail < POST_COUNT &&
 	    slots_suffice(lane) && fd_claim(lane, posts))
 		start = bytes_take(lane, (uint32_t)size);
 	if (start < 0) {
