@@ -6,9 +6,9 @@
  */
 #include "dispatch.h"
 #include "descriptor.h"
-#include "ring.h"
+#include "stream.h"
 
-enum { SOCK_NONBLOCK_ = 04000 };
+enum { SOCK_NONBLOCK_ = 04000, SHUT_RD_ = 0, SHUT_WR_, SHUT_RDWR_ };
 
 static long accepted(struct frame *frame, uint64_t flags)
 {
@@ -19,6 +19,10 @@ static long accepted(struct frame *frame, uint64_t flags)
 		return result;
 	descriptor = descriptor_of((int)result);
 	if (descriptor) {
+		struct descriptor *listener = descriptor_of((int)frame->arg[0]);
+
+		if (listener && listener->ahead_state == AHEAD_REFUSED)		/* by an option that connections inherit */
+			descriptor->ahead_state = AHEAD_REFUSED;
 		descriptor->kind = (uint8_t)descriptor_kind((int)frame->arg[0]);
 		descriptor->is_connected = true;
 		descriptor->is_nonblocking = flags & SOCK_NONBLOCK_;
@@ -42,11 +46,15 @@ long sys_accept4(struct frame *frame)
 long sys_shutdown(struct frame *frame);
 long sys_shutdown(struct frame *frame)
 {
-	struct descriptor *descriptor = thread_self()->gate_only ? NULL : descriptor_of((int)frame->arg[0]);
+	struct frame rest = *frame;
+	bool follows = false;
 
-	if (!descriptor)
+	if (thread_self()->gate_only || !descriptor_of((int)frame->arg[0]))
 		return pass_by_gate(frame);
-	TRY(ring_settle(thread_self(), (int)frame->arg[0], RING_RESTART));
-	descriptor->is_connected = false;	/* the next write asks the kernel */
-	return sys_pass(frame);
+	if (frame->arg[1] == SHUT_WR_ || frame->arg[1] == SHUT_RDWR_)
+		TRY(stream_shut((int)frame->arg[0], &follows));
+	if (!follows)
+		return sys_pass(frame);
+	rest.arg[1] = SHUT_RD_;
+	return frame->arg[1] == SHUT_RDWR_ ? sys_pass(&rest) : 0;
 }

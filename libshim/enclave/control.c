@@ -202,6 +202,10 @@ long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, ch
 	header_fill(&question.header, CTL_EXEC, 0);
 	mutex_lock(&lock);
 	size = packet_ask(&question.header, sizeof question, path, cwd, answer, sizeof answer - 2);
+	if (size == -EMFILE || size == -ENFILE) {
+		mutex_unlock(&lock);
+		return size;
+	}
 	if (size < (long)sizeof head)
 		die("the runtime host is gone: nobody can allow an exec");
 	memcpy(&head, answer, sizeof head);

@@ -121,7 +121,7 @@ void descriptor_forget(int fd)
 	epoll_release(descriptor);
 	descriptor->kind = KIND_UNKNOWN;
 	descriptor->is_nonblocking_known = false;
-	descriptor->is_connected = false;
+	descriptor->is_connected = descriptor->is_shut = descriptor->is_shared = false;
 	shield_release(descriptor);
 }
 

@@ -21,6 +21,14 @@ enum descriptor_kind {
 	KIND_EPOLL,
 };
 
+/* Whether the helper may read ahead of the program. */
+enum ahead_state {
+	AHEAD_UNKNOWN = 0,
+	AHEAD_WATCHED,		/* an event loop watches it, but the program has read nothing: it may give it to another */
+	AHEAD_MARKED,		/* the helper may */
+	AHEAD_REFUSED,		/* never: others read from it too, or by calls that must find all bytes with the kernel */
+};
+
 /* Data that the helper read ahead of the program. */
 struct ahead {
 	const uint8_t *bytes;	/* untrusted memory, or enclave memory after a fork */
@@ -39,13 +47,17 @@ struct descriptor {
 	uint8_t  kind;		/* enum descriptor_kind */
 	bool     is_nonblocking, is_nonblocking_known;
 	bool     is_connected;	/* a byte went through it, or accept gave it: writes may go behind */
-	bool     is_marked;	/* the helper may read ahead */
+	bool     is_shut;	/* for writing, as soon as its backlog is sent */
+	bool     is_shared;	/* has other numbers: nothing goes behind */
+	uint8_t  ahead_state;	/* enum ahead_state */
+	uint8_t  padding;
+	uint16_t readers;	/* threads that read by an exit now: nothing is read ahead meanwhile */
 	const struct fd_ops *ops;	/* its shield (shield.h), NULL: none */
 	void    *object;		/* the shield's */
 	struct ahead ahead;
 	struct epoll_set *epoll;	/* KIND_EPOLL: what is registered; the last set that has this number, else */
 	int32_t  next_held;	/* list of descriptors with ahead.is_held, -1 ends it */
-	uint32_t reserved;
+	int32_t  twin;		/* plus one: the next number in the ring of those that hold the same; 0: only this */
 };
 
 /* The entry of `fd`, NULL for a number that no program has. Never freed. */

@@ -149,7 +149,7 @@ long sys_epoll_ctl(struct frame *frame)
 	}
 	mutex_unlock(&set->mutex);
 	if (result == 0 && enclave.mode == MODE_ASYNC && frame->arg[1] != EPOLL_CTL_DEL)
-		stream_mark((int)frame->arg[2]);
+		stream_watch((int)frame->arg[2]);
 	return result;
 }
 

@@ -8,6 +8,7 @@
 #include <linux/fcntl.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
+#include <linux/sockios.h>
 #include "dispatch.h"
 #include "control.h"
 #include "descriptor.h"
@@ -70,6 +71,7 @@ static long duplicate(struct frame *frame, int target)
 	if (thread->gate_only || (int)frame->arg[0] == target)
 		return number_get(frame);
 	stream_flush(thread);
+	TRY(stream_share((int)frame->arg[0]));
 	if (target >= 0) {
 		TRY(ring_leave(thread, target));
 		descriptor_forget(target);
@@ -82,6 +84,7 @@ static long duplicate(struct frame *frame, int target)
 	if (from && to) {
 		epoll_share(from, to);
 		shield_share(from, to);
+		stream_duplicated((int)frame->arg[0], (int)result);
 	}
 	return result;
 }
@@ -186,25 +189,55 @@ long sys_fcntl(struct frame *frame)
 	return multiplex(frame, &fcntl_table, (uint32_t)command, 2);
 }
 
-/* Bytes that were read ahead are still to be read. */
+static long number_add(uint64_t at, uint32_t more)
+{
+	int32_t number;
+
+	TRY(copy_guarded(&number, (void *)at, sizeof number));
+	number += (int32_t)more;
+	return copy_guarded((void *)at, &number, sizeof number);
+}
+
+/* Bytes that were read ahead are still to be read, those that wait to be sent are in the queue. */
+static long stream_ioctl(struct frame *frame, uint64_t command)
+{
+	int fd = (int)frame->arg[0];
+	uint32_t unsent, held = stream_held_size(fd);
+	long result;
+
+	stream_flush(thread_self());
+	unsent = ring_post_bytes(fd);
+	if (command == SIOCATMARK)
+		stream_refuse(fd);
+	result = multiplex(frame, &ioctl_table, (uint32_t)command, 2);
+	if (result < 0)
+		return result;
+	if (command == FIONREAD && held)
+		TRY(number_add(frame->arg[2], held));
+	if (command == SIOCATMARK && held) {
+		TRY(copy_guarded((void *)frame->arg[2], &(uint32_t){ 0 }, sizeof(uint32_t)));
+	}
+	if ((command == TIOCOUTQ || command == SIOCOUTQNSD) && unsent)
+		TRY(number_add(frame->arg[2], unsent));
+	return result;
+}
+
 long sys_ioctl(struct frame *frame);
 long sys_ioctl(struct frame *frame)
 {
 	struct descriptor *descriptor;
+	uint64_t command = (uint32_t)frame->arg[1];
 	long result;
-	int32_t count;
 
 	if (is_own(frame->arg[0]))
 		return -EBADF;
-	result = multiplex(frame, &ioctl_table, (uint32_t)frame->arg[1], 2);
+	if (!thread_self()->gate_only && (command == FIONREAD || command == TIOCOUTQ || command == SIOCOUTQNSD ||
+					  command == SIOCATMARK))
+		return stream_ioctl(frame, command);
+	result = multiplex(frame, &ioctl_table, (uint32_t)command, 2);
 	if (result < 0 || thread_self()->gate_only)
 		return result;
-	if (frame->arg[1] == FIONREAD && stream_is_held((int)frame->arg[0])) {
-		TRY(copy_guarded(&count, (void *)frame->arg[2], sizeof count));
-		count += (int32_t)stream_held_size((int)frame->arg[0]);
-		TRY(copy_guarded((void *)frame->arg[2], &count, sizeof count));
-	}
-	descriptor = frame->arg[1] == FIONBIO ? descriptor_of((int)frame->arg[0]) : NULL;
+	descriptor = command == FIONBIO ? descriptor_of((int)frame->arg[0]) : NULL;
 	if (descriptor)
 		descriptor->is_nonblocking_known = false;
 	return result;

@@ -76,14 +76,17 @@ long ring_turn(struct thread *thread, long nr, const long args[6], enum ring_cla
 /* Gives a read-ahead buffer of the lane of `owner` (the thread that made the turn) back; any thread may. */
 void ring_ahead_release(struct lane *lane, uint32_t buffer);
 
-/* Turns read on behalf of `fd`, once: until a turn has brought bytes, an end or an error, or not at all. Without a ring
- * nothing happens. */
-void ring_mark(int fd, bool read_ahead);
+/* Turns read on behalf of `fd`, once: until a turn has brought bytes, an end or an error, or not at all. False:
+ * there is no ring, or it has no place for this number. */
+bool ring_mark(int fd, bool read_ahead);
+
+/* No turn that begins now reads on behalf of `fd`. False: one does so right now. */
+NODISCARD bool ring_unmark(int fd);
 
 /*
  * Write-behind: copies the bytes and returns `size`; the helper sends them in order, before the thread's next request
- * and soon also without one. `flags` as for send(2), or POST_WRITE for a pipe. -EAGAIN when the queue has no room: make
- * the call by ring_call() after ring_settle(). What becomes of the bytes: ring_post_state().
+ * and soon also without one. `flags` as for send(2), or POST_WRITE for a pipe. -EAGAIN when the queue has no room, or
+ * `fd` has a backlog, or BACKLOG_BYTES with this one: make the call by ring_call() after ring_settle(). What becomes of the bytes: ring_post_state().
  */
 long ring_post(struct thread *thread, int fd, const void *bytes, size_t size, uint32_t flags);
 
@@ -92,6 +95,16 @@ NODISCARD long ring_flush(struct thread *thread);
 
 /* enum ring_post_state of what was posted on `fd` by any thread, or the -errno that sending it met (once). */
 int ring_post_state(int fd);
+
+/* Looks, and waits a little, while what was posted on `fd` is in `state`: the state after it, or -errno. */
+NODISCARD long ring_settle_step(struct thread *thread, int fd, int state);
+
+/* How many bytes posted on `fd` the kernel has not got; the host says what waits in the backlog, within its bounds. */
+uint32_t ring_post_bytes(int fd);
+
+/* For a descriptor with a backlog: what waits is followed by its shutdown for writing. False: nothing waits any more. The
+ * thread is attached. */
+NODISCARD bool ring_shut(struct thread *thread, int fd);
 
 /* Waits until the kernel has all that any thread posted on `fd`. 0, the -errno it met, or as a signal has it. */
 long ring_settle(struct thread *thread, int fd, enum ring_class class);

@@ -46,6 +46,7 @@ struct lane {
 	uint32_t byte_head, byte_tail;
 	int32_t  post_fd[POST_COUNT];
 	uint32_t post_end[POST_COUNT];	/* byte_tail once it is reclaimed */
+	uint16_t post_size[POST_COUNT];
 	uint64_t first_post;		/* cycles at the first post since the last crossing */
 	uint32_t expect_crossing;	/* posts were soon followed by crossings: so many times in a row */
 
@@ -62,6 +63,7 @@ struct fd_posts {
 	uint8_t  backlog;
 	uint8_t  padding;
 	uint16_t error;
+	uint32_t bytes;			/* queued: no more than a backlog slot holds */
 };
 
 struct ring {
@@ -76,6 +78,8 @@ struct ring {
 	void    *map;
 	struct wire_control *control;
 	struct fd_posts *fd_posts;	/* FD_MARK_COUNT of them */
+	int32_t  adopted[BACKLOG_COUNT];	/* the newest numbers that were handed over, plus one */
+	uint32_t adopted_next;
 	uint64_t cpus[CPU_WORDS];	/* the affinity the helper began with */
 };
 

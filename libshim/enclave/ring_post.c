@@ -40,7 +40,8 @@ static void reclaim_one(struct lane *lane, uint32_t index)
 		posts->backlog = 1;
 	if (u_result < 0)
 		posts->error = post_error(u_result);
-	__atomic_store_n(&posts->queued, (uint16_t)(posts->queued - 1), __ATOMIC_RELEASE);
+	__atomic_fetch_sub(&posts->bytes, lane->post_size[index], __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&posts->queued, 1, __ATOMIC_RELEASE);
 }
 
 void lane_reclaim(struct lane *lane)
@@ -69,6 +70,19 @@ static int64_t bytes_take(struct lane *lane, uint32_t size)
 	return start;
 }
 
+/*
+ * Whether there is a backlog slot for each post, should the kernel take none of them: so no descriptor's posts wait for
+ * another's peer. Looked at after lane_reclaim(): what left the queue is among the slots.
+ */
+static bool slots_suffice(const struct lane *lane)
+{
+	uint32_t taken = lane->post_head - lane->post_tail;
+
+	for (uint64_t u_used = fetch64(&lane->wire->backlog_used); u_used; u_used &= u_used - 1)
+		taken++;
+	return taken < BACKLOG_COUNT;
+}
+
 /* Posts on one descriptor stay in one lane while any is queued. Whether they may go to this one. */
 static bool fd_claim(struct lane *lane, struct fd_posts *posts)
 {
@@ -92,8 +106,8 @@ long ring_post(struct thread *thread, int fd, const void *bytes, size_t size, ui
 	if ((uint32_t)fd >= FD_MARK_COUNT)
 		return -EAGAIN;
 	lane_reclaim(lane);
-	if (size && size <= POST_BYTES / 2 &&
-	    lane->post_head - lane->post_tail < POST_COUNT && fd_claim(lane, posts))
+	if (size && size <= BACKLOG_BYTES - posts->bytes && !posts->backlog && lane->post_head - lane->post_tail < POST_COUNT &&
+	    slots_suffice(lane) && fd_claim(lane, posts))
 		start = bytes_take(lane, (uint32_t)size);
 	if (start < 0) {
 		lane->stats.posts_refused++;
@@ -104,6 +118,8 @@ long ring_post(struct thread *thread, int fd, const void *bytes, size_t size, ui
 				    .result = POST_PENDING };
 	lane->post_fd[lane->post_head % POST_COUNT] = fd;
 	lane->post_end[lane->post_head % POST_COUNT] = lane->byte_head;
+	lane->post_size[lane->post_head % POST_COUNT] = (uint16_t)size;
+	__atomic_fetch_add(&posts->bytes, (uint32_t)size, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&posts->queued, 1, __ATOMIC_SEQ_CST);
 	if (!lane->first_post)
 		lane->first_post = ring_cycles();
@@ -174,8 +190,7 @@ long ring_flush(struct thread *thread)
 	return lane_cross(thread, REQUEST_FLUSH, 0, RING_WAIT);
 }
 
-/* Looks, and waits a little, while something of `fd` is in `state`: the state after it, or -errno. */
-static long settle_step(struct thread *thread, int fd, int state)
+long ring_settle_step(struct thread *thread, int fd, int state)
 {
 	static const struct kernel_timespec step = { 0, 200000 };
 	struct lane *lane = &ring_lanes[ring.fd_posts[fd].lane - 1];
@@ -199,7 +214,7 @@ long ring_settle(struct thread *thread, int fd, enum ring_class class)
 	while (state > 0) {
 		if (class != RING_WAIT && thread->signal_pending)
 			return -GATE_RESTART;
-		state = settle_step(thread, fd, (int)state);
+		state = ring_settle_step(thread, fd, (int)state);
 	}
 	return state;
 }
@@ -223,9 +238,12 @@ static bool backlog_hand_over(struct thread *thread, int fd, struct lane *lane)
 	wire->args[0] = lane->index;
 	wire->args[1] = (uint64_t)fd;
 	wire->args[2] = (uint64_t)to;
+	wire->args[3] = to >= 0 ? AFTER_CLOSE : 0;
 	u_found = lane_cross(thread, REQUEST_ADOPT, 0, RING_WAIT);
 	if (to >= 0 && u_found <= 0)		/* all was sent meanwhile */
 		gate1(__NR_close, to);
+	else if (to >= 0)
+		ring.adopted[__atomic_fetch_add(&ring.adopted_next, 1, __ATOMIC_RELAXED) % BACKLOG_COUNT] = (int32_t)to + 1;
 	ring.fd_posts[fd].backlog = 0;
 	ring.fd_posts[fd].error = 0;
 	return true;
@@ -244,9 +262,40 @@ long ring_leave(struct thread *thread, int fd)
 			return 0;
 		if (thread->signal_pending)
 			return -GATE_RESTART;
-		state = settle_step(thread, fd, (int)state);
+		state = ring_settle_step(thread, fd, (int)state);
 	}
 	return 0;	/* an error that the posts met, nobody can be told any more */
+}
+
+bool ring_shut(struct thread *thread, int fd)
+{
+	struct wire_lane *wire = thread->lane->wire;
+
+	wire->args[0] = ring.fd_posts[fd].lane - 1u;
+	wire->args[1] = wire->args[2] = (uint64_t)fd;
+	wire->args[3] = AFTER_SHUT;
+	return lane_cross(thread, REQUEST_ADOPT, 0, RING_WAIT) > 0;
+}
+
+uint32_t ring_post_bytes(int fd)
+{
+	struct fd_posts *posts = ring.fd_posts && (uint32_t)fd < FD_MARK_COUNT ? &ring.fd_posts[fd] : NULL;
+	struct lane *lane;
+	uint32_t bytes;
+
+	if (!posts || !posts->lane)
+		return 0;
+	lane = &ring_lanes[posts->lane - 1];
+	lane_reclaim(lane);
+	bytes = __atomic_load_n(&posts->bytes, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; posts->backlog && i < BACKLOG_COUNT; i++) {
+		const struct wire_backlog *slot = &lane->wire->backlog[i];
+		uint32_t u_size = fetch32(&slot->end) - fetch32(&slot->start);
+
+		if (fetch32(&slot->state) == BACKLOG_BUSY && (int32_t)fetch32(&slot->fd) == fd && u_size <= BACKLOG_BYTES)
+			bytes += u_size;
+	}
+	return bytes;
 }
 
 long ring_leave_range(struct thread *thread, uint32_t first, uint32_t last)
@@ -259,10 +308,22 @@ long ring_leave_range(struct thread *thread, uint32_t first, uint32_t last)
 	return 0;
 }
 
-void ring_mark(int fd, bool read_ahead)
+bool ring_mark(int fd, bool read_ahead)
 {
-	if (ring.control && (uint32_t)fd < FD_MARK_COUNT)
-		ring.control->fd_marks[fd] = read_ahead;
+	if (!ring.control || (uint32_t)fd >= FD_MARK_COUNT)
+		return false;
+	ring.control->fd_marks[fd] = read_ahead ? MARK_READ : MARK_NONE;
+	return true;
+}
+
+bool ring_unmark(int fd)
+{
+	uint8_t *mark;
+
+	if (!ring.control || (uint32_t)fd >= FD_MARK_COUNT)
+		return true;
+	mark = &ring.control->fd_marks[fd];
+	return replace8(mark, MARK_READ, MARK_NONE) || !replace8(mark, MARK_READING, MARK_READING);
 }
 
 void ring_ahead_release(struct lane *lane, uint32_t buffer)

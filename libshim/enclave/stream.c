@@ -1,19 +1,19 @@
 /*
- * stream.c - stream sockets in asynchronous mode: write-behind and read-ahead.
+ * stream.c - stream sockets in asynchronous mode: what was read ahead of the program.
  *
- * Owns: the list of descriptors with data read ahead, and when a write may return before the kernel has it. Must never:
- * let a byte overtake another, or an error get lost. Called by: read.c, write.c, epoll.c, poll.c, descriptor.c, clone.c.
+ * Owns: the list of descriptors with data read ahead, and who may read what the kernel has next. Must never: let a byte
+ * overtake another, or an error get lost. Called by: transfer.c, splice.c, epoll.c, poll.c, descriptor.c, clone.c.
+ *
+ *   AHEAD_UNKNOWN ── epoll_ctl ── AHEAD_WATCHED ── first read ── AHEAD_MARKED ── dup, rare options ── AHEAD_REFUSED
  */
-#include <linux/poll.h>
 #include "../wire/ring.h"
 #include "check.h"
 #include "stream.h"
 #include "untrusted.h"
 
-enum { POST_MAX = 16384, MSG_DONTWAIT_ = 0x40, MSG_NOSIGNAL_ = 0x4000, MSG_MORE_ = 0x8000, BACKLOG_TRIES = 64,
-       POSTS_JUDGED = 64, POSTS_PAUSED = 4096 };
+enum { CLAIM_TRIES = 20000, CLAIM_STEP_NS = 50000 };
 
-static struct mutex held_mutex;
+static struct mutex held_mutex, twins_mutex;
 static int held_first = -1;
 
 /* An error that the helper met in the program's stead, if call `nr` can meet it. */
@@ -23,8 +23,6 @@ static long error_check(uint32_t nr, long u_result)
 		return check_refuse(nr, "error", u_result);
 	return u_result < 0 ? check_result(nr, &call_shapes[nr], NULL, u_result) : u_result;
 }
-
-/* ---- read-ahead ---- */
 
 static void held_link(int fd, struct descriptor *descriptor)
 {
@@ -59,7 +57,8 @@ void stream_hold(int fd, const struct ring_ahead *found, struct lane *lane)
 {
 	struct descriptor *descriptor = descriptor_of(fd);
 
-	if (!descriptor || !descriptor->is_marked) {	/* closed meanwhile */
+	if (!descriptor || (descriptor->ahead_state != AHEAD_MARKED && descriptor->ahead_state != AHEAD_REFUSED)) {
+		/* closed meanwhile */
 		if (found->result > 0)
 			ring_ahead_release(lane, found->buffer);
 		return;
@@ -107,201 +106,230 @@ bool stream_held_is_full(int fd)
 	return descriptor && descriptor->ahead.is_held && descriptor->ahead.size == AHEAD_SIZE;
 }
 
-static long parts_fill(const struct ahead *ahead, const struct io_part *parts, uint64_t count)
+static long parts_fill(const struct ahead *ahead, const struct io_part *parts, uint64_t count, bool discards)
 {
 	uint32_t left = ahead->size - ahead->used, done = 0;
 
 	for (uint64_t i = 0; i < count && done < left; i++) {
 		uint32_t part = parts[i].size < left - done ? (uint32_t)parts[i].size : left - done;
 
-		TRY(copy_guarded((void *)parts[i].base, ahead->bytes + ahead->used + done, part));
+		if (!discards)
+			TRY(copy_guarded((void *)parts[i].base, ahead->bytes + ahead->used + done, part));
 		done += part;
 	}
 	return done;
 }
 
 /* Under the descriptor's mutex. */
-static bool held_take(int fd, struct descriptor *descriptor, const struct io_part *parts, uint64_t count, bool is_peek,
+static bool held_take(int fd, struct descriptor *descriptor, const struct io_part *parts, uint64_t count, uint32_t how,
 		      long *result)
 {
 	struct ahead *ahead = &descriptor->ahead;
 
 	if (!ahead->bytes) {		/* end of file, or an error: the kernel says the same again, or nothing */
 		*result = ahead->result;
-		if (!is_peek)
+		if (!(how & TAKE_PEEK))
 			held_unlink(fd, descriptor);
 		return true;
 	}
-	*result = parts_fill(ahead, parts, count);
-	if (*result < 0 || is_peek)
+	*result = parts_fill(ahead, parts, count, how & TAKE_NOTHING);
+	if (*result < 0 || how & TAKE_PEEK)
 		return true;
 	ahead->used += (uint32_t)*result;
 	if (ahead->used < ahead->size)
 		return true;
 	held_unlink(fd, descriptor);
-	ring_mark(fd, descriptor->is_marked);
+	ring_mark(fd, descriptor->ahead_state == AHEAD_MARKED && !descriptor->readers);
 	return true;
 }
 
-bool stream_take(int fd, const struct io_part *parts, uint64_t count, bool is_peek, long *result)
+/* Other numbers of the same connection lose what one of them gave. Under twins_mutex. */
+static void twins_follow(int fd, const struct descriptor *descriptor)
+{
+	for (int at = descriptor->twin - 1; at >= 0 && at != fd;) {
+		struct descriptor *other = descriptor_of(at);
+
+		if (descriptor->ahead.is_held)
+			other->ahead.used = descriptor->ahead.used;
+		else if (other->ahead.is_held)
+			held_unlink(at, other);
+		at = other->twin - 1;
+	}
+}
+
+/* Under twins_mutex. */
+static void twin_leave(int fd, struct descriptor *descriptor)
+{
+	struct descriptor *before = descriptor;
+
+	while (before->twin != fd + 1)
+		before = descriptor_of(before->twin - 1);
+	before->twin = descriptor->twin;
+	if (descriptor_of(before->twin - 1) == before)
+		before->twin = 0;
+	descriptor->twin = 0;
+}
+
+bool stream_take(int fd, const struct io_part *parts, uint64_t count, uint32_t how, long *result)
 {
 	struct descriptor *descriptor = descriptor_of(fd);
-	bool is_taken = false;
+	bool is_taken = false, is_shared;
 
 	if (!descriptor || !descriptor->ahead.is_held)
 		return false;
+	is_shared = descriptor->is_shared;
+	if (unlikely(is_shared))
+		mutex_lock(&twins_mutex);
 	mutex_lock(&descriptor->mutex);
 	if (descriptor->ahead.is_held) {
-		is_taken = held_take(fd, descriptor, parts, count, is_peek, result);
+		is_taken = held_take(fd, descriptor, parts, count, how, result);
 		thread_self()->stats.ring_reads_ahead++;
 	}
 	mutex_unlock(&descriptor->mutex);
+	if (unlikely(is_shared)) {
+		twins_follow(fd, descriptor);
+		mutex_unlock(&twins_mutex);
+	}
 	return is_taken;
 }
 
-void stream_mark(int fd)
+/*
+ * Threads may read a descriptor while another's turn is under way: what the helper has taken meanwhile comes first, and it
+ * takes nothing while a thread waits in the kernel for the next bytes.
+ */
+static enum stream_source read_claim(int fd, struct descriptor *descriptor)
+{
+	static const struct { int64_t seconds, nanoseconds; } step = { 0, CLAIM_STEP_NS };
+
+	for (int i = 0; i < CLAIM_TRIES; i++) {
+		bool is_held, is_mine = false;
+
+		mutex_lock(&descriptor->mutex);
+		is_held = descriptor->ahead.is_held;
+		if (!is_held)
+			is_mine = ring_unmark(fd);
+		descriptor->readers = (uint16_t)(descriptor->readers + is_mine);
+		mutex_unlock(&descriptor->mutex);
+		if (is_held || is_mine)
+			return is_held ? STREAM_HELD : STREAM_CLAIMED;
+		gate2(__NR_nanosleep, &step, 0);
+	}
+	die("the helper reads ahead and does not tell what");
+}
+
+enum stream_source stream_read_begin(int fd)
 {
 	struct descriptor *descriptor = descriptor_of(fd);
 
-	if (!descriptor || descriptor->is_marked || descriptor_kind(fd) != KIND_STREAM)
+	if (!descriptor)
+		return STREAM_HOST;
+	if (descriptor->ahead.is_held)
+		return STREAM_HELD;
+	if (likely(descriptor->ahead_state != AHEAD_WATCHED && descriptor->ahead_state != AHEAD_MARKED))
+		return STREAM_HOST;
+	if (thread_all()->next_all)
+		return read_claim(fd, descriptor);
+	return descriptor->ahead_state == AHEAD_WATCHED ? STREAM_WATCHED : STREAM_HOST;
+}
+
+void stream_read_end(int fd, enum stream_source source, long result)
+{
+	struct descriptor *descriptor = descriptor_of(fd);
+
+	if (source < STREAM_WATCHED)
 		return;
-	descriptor->is_marked = true;
-	ring_mark(fd, true);
+	mutex_lock(&descriptor->mutex);
+	if (source == STREAM_CLAIMED && descriptor->readers)
+		descriptor->readers--;
+	if (descriptor->ahead_state == AHEAD_WATCHED && result > 0 && ring_mark(fd, false))
+		descriptor->ahead_state = AHEAD_MARKED;
+	if (descriptor->ahead_state == AHEAD_MARKED && !descriptor->readers && !descriptor->ahead.is_held)
+		ring_mark(fd, true);
+	mutex_unlock(&descriptor->mutex);
+}
+
+void stream_watch(int fd)
+{
+	struct descriptor *descriptor = descriptor_of(fd);
+
+	if (descriptor && descriptor->ahead_state == AHEAD_UNKNOWN && descriptor_kind(fd) == KIND_STREAM)
+		descriptor->ahead_state = AHEAD_WATCHED;
+}
+
+void stream_refuse(int fd)
+{
+	struct descriptor *descriptor = descriptor_of(fd);
+	enum stream_source source;
+
+	if (!descriptor || descriptor->ahead_state == AHEAD_REFUSED || descriptor_kind(fd) != KIND_STREAM)
+		return;
+	source = stream_read_begin(fd);
+	descriptor->ahead_state = AHEAD_REFUSED;
+	stream_read_end(fd, source, 0);
+	if (source == STREAM_HOST)
+		ring_mark(fd, false);
 }
 
 void stream_forget(int fd, struct descriptor *descriptor)
 {
-	if (!descriptor->is_marked)
+	if (descriptor->ahead_state == AHEAD_UNKNOWN)
 		return;
+	if (unlikely(descriptor->twin)) {
+		mutex_lock(&twins_mutex);
+		twin_leave(fd, descriptor);
+		mutex_unlock(&twins_mutex);
+	}
 	mutex_lock(&descriptor->mutex);
 	ring_mark(fd, false);
 	if (descriptor->ahead.is_held)
 		held_unlink(fd, descriptor);
-	descriptor->is_marked = false;
+	descriptor->ahead_state = AHEAD_UNKNOWN;
+	descriptor->readers = 0;
 	mutex_unlock(&descriptor->mutex);
+}
+
+/* A copy of what is held that is the enclave's own. */
+static const uint8_t *held_copy(const struct ahead *ahead)
+{
+	uint8_t *copy = pages_map(ahead->size);
+
+	if (!copy)
+		die("no memory for what was read ahead");
+	copy_in(copy, ahead->bytes, ahead->size);
+	return copy;
+}
+
+void stream_duplicated(int from, int to)
+{
+	struct descriptor *old = descriptor_of(from), *new = descriptor_of(to);
+
+	if (!old || !new || old->ahead_state != AHEAD_REFUSED)
+		return;
+	new->ahead_state = AHEAD_REFUSED;
+	new->is_shared = old->is_shared;
+	mutex_lock(&twins_mutex);
+	if (old->ahead.is_held) {
+		new->ahead = old->ahead;
+		new->ahead.bytes = old->ahead.bytes ? held_copy(&old->ahead) : NULL;
+		new->ahead.lane = NULL;
+		new->twin = old->twin ? old->twin : from + 1;
+		old->twin = to + 1;
+		held_link(to, new);
+	}
+	mutex_unlock(&twins_mutex);
 }
 
 void stream_privatize(void)
 {
 	for (int fd = held_first; fd >= 0; fd = descriptor_of(fd)->next_held) {
 		struct ahead *ahead = &descriptor_of(fd)->ahead;
-		uint8_t *copy;
+		const uint8_t *copy;
 
 		if (!ahead->lane || !ahead->bytes)
 			continue;
-		copy = pages_map(ahead->size);
-		if (!copy)
-			die("no memory for what was read ahead of a fork");
-		copy_in(copy, ahead->bytes, ahead->size);
+		copy = held_copy(ahead);
 		ring_ahead_release(ahead->lane, ahead->buffer);
 		ahead->bytes = copy;
 		ahead->lane = NULL;
 	}
-}
-
-/* ---- write-behind ---- */
-
-void stream_forced(struct thread *thread)
-{
-	thread->posts_forced++;
-}
-
-/* Whether writing behind saves anything: only where turns cross anyway, and carry most of what is posted. */
-static bool posting_pays(struct thread *thread)
-{
-	if (enclave.is_exit_dear)
-		return true;
-	if (!thread->turns_by_ring)
-		return false;
-	if (thread->posts_paused) {
-		thread->posts_paused--;
-		return false;
-	}
-	if (thread->posts < POSTS_JUDGED)
-		return true;
-	if (thread->posts_forced * 3 > thread->posts)
-		thread->posts_paused = POSTS_PAUSED;
-	thread->posts = thread->posts_forced = 0;
-	return !thread->posts_paused;
-}
-
-void stream_flush(struct thread *thread)
-{
-	if (!thread->has_posted)
-		return;
-	stream_forced(thread);
-	thread->has_posted = false;
-	if (ring_flush(thread) < 0)
-		die("no helper can be had for what was written already");
-}
-
-/*
- * The kernel took less than was posted. When it would take more now, the helper is about to send the rest; else a
- * write would block, and the kernel reports when it wouldn't (so edge-triggered waits work).
- */
-static bool backlog_clears(int fd)
-{
-	static const struct { int64_t seconds, nanoseconds; } step = { 0, 50000 };
-
-	for (int i = 0; i < BACKLOG_TRIES && ring_post_state(fd) == RING_BACKLOG; i++) {
-		struct pollfd polled = { .fd = fd, .events = POLLOUT };
-
-		if (gate3(__NR_poll, &polled, 1, 0) == 0)
-			return false;
-		gate2(__NR_nanosleep, &step, 0);
-	}
-	return ring_post_state(fd) != RING_BACKLOG;
-}
-
-static long parts_gather(uint8_t *to, const struct io_part *parts, uint64_t count)
-{
-	uint64_t done = 0;
-
-	for (uint64_t i = 0; i < count; done += parts[i++].size)
-		TRY(copy_guarded(to + done, (const void *)parts[i].base, parts[i].size));
-	return 0;
-}
-
-/* Before a write: what earlier ones met. True: *result ends the write. */
-static bool earlier_ones(struct thread *thread, int fd, bool is_nonblocking, long *result)
-{
-	int state = ring_post_state(fd);
-
-	if (state == RING_BACKLOG && is_nonblocking && !backlog_clears(fd)) {
-		*result = -EAGAIN;
-		return true;
-	}
-	if (state == RING_BACKLOG) {
-		*result = ring_settle(thread, fd, RING_RESTART);
-		return *result < 0;
-	}
-	*result = error_check(__NR_sendto, state);
-	return state < 0;
-}
-
-bool stream_post(int fd, const struct io_part *parts, uint64_t count, uint32_t flags, long *result)
-{
-	struct thread *thread = thread_self();
-	struct descriptor *descriptor = descriptor_of(fd);
-	uint8_t bytes[POST_MAX];
-	uint64_t size = 0;
-
-	if (!descriptor || descriptor_kind(fd) != KIND_STREAM || flags & ~(uint32_t)(MSG_DONTWAIT_ | MSG_NOSIGNAL_ | MSG_MORE_) ||
-	    (!posting_pays(thread) && ring_post_state(fd) == RING_SENT) || !ring_attach(thread))
-		return false;
-	if (earlier_ones(thread, fd, flags & MSG_DONTWAIT_ || descriptor_is_nonblocking(fd), result))
-		return true;
-	for (uint64_t i = 0; i < count && size <= POST_MAX; i++)
-		size = parts[i].size > POST_MAX ? POST_MAX + 1 : size + parts[i].size;
-	if (!descriptor->is_connected || !size || size > POST_MAX || parts_gather(bytes, parts, count) < 0 ||
-	    ring_post(thread, fd, bytes, size, flags) < 0) {
-		*result = ring_settle(thread, fd, RING_RESTART);
-		return *result < 0;
-	}
-	thread->has_posted = true;
-	thread->posts++;
-	thread->stats.ring_writes_behind++;
-	thread->stats.bytes_out += size;
-	*result = (long)size;
-	return true;
 }

@@ -26,14 +26,44 @@ uint32_t stream_held_size(int fd);
 /* Whether a whole buffer was read ahead: the kernel may have more. */
 bool stream_held_is_full(int fd);
 
+enum stream_take { TAKE_PEEK = 1, TAKE_NOTHING = 2 };	/* they stay; they are not copied */
+
+enum stream_source { STREAM_HOST = 0, STREAM_HELD, STREAM_WATCHED, STREAM_CLAIMED };
+
 /*
  * Copies held bytes into the program's vectors. True: *result is what the read returns. False: ask the host.
- * `is_peek` leaves them.
+ * `how`: bits of enum stream_take.
  */
-bool stream_take(int fd, const struct io_part *parts, uint64_t count, bool is_peek, long *result);
+bool stream_take(int fd, const struct io_part *parts, uint64_t count, uint32_t how, long *result);
 
-/* May the helper read ahead for `fd` from now on? Only TCP sockets with their connection are. */
-void stream_mark(int fd);
+/*
+ * Before a read of `fd` by an exit: STREAM_HELD when there is something to take first; else the helper reads nothing ahead
+ * until stream_read_end(), which also learns from the result (0 when nothing was consumed) whether it may from then on.
+ */
+enum stream_source stream_read_begin(int fd);
+void stream_read_end(int fd, enum stream_source source, long result);
+
+/* Whether reads of `fd` need stream_read_begin() at all. */
+static inline bool stream_is_watched(int fd)
+{
+	struct descriptor *descriptor = descriptor_of(fd);
+
+	return descriptor && (descriptor->ahead.is_held || descriptor->ahead_state == AHEAD_WATCHED ||
+			      descriptor->ahead_state == AHEAD_MARKED);
+}
+
+/* An event loop watches `fd`: the helper may read ahead of its program, once that has read. Only of TCP sockets. */
+void stream_watch(int fd);
+
+/* The helper never reads ahead for `fd` any more. What is held stays. */
+void stream_refuse(int fd);
+
+/* Before `fd` gets another number, or another owner: nothing goes behind or is read ahead any more, and the kernel has all
+ * that did. 0, or -GATE_RESTART. */
+NODISCARD long stream_share(int fd);
+
+/* `to` is another number for `from`, which is shared: what is held can be read from either. */
+void stream_duplicated(int from, int to);
 
 /* The number is closed or replaced. */
 void stream_forget(int fd, struct descriptor *descriptor);
@@ -48,8 +78,17 @@ void stream_forced(struct thread *thread);
 void stream_flush(struct thread *thread);
 
 /*
- * Write-behind of `size` bytes. True: *result is what the write returns. False: make the call by an exit; what was
- * posted before is with the kernel already.
+ * Write-behind; `flags` are those of send(2), `is_plain`: nothing but bytes. True: *result is what the write returns, and
+ * SIGPIPE was raised. False: make the call by an exit; what was posted before is with the kernel already.
  */
-bool stream_post(int fd, const struct io_part *parts, uint64_t count, uint32_t flags, long *result);
+bool stream_post(int fd, const struct io_part *parts, uint64_t count, uint32_t flags, bool is_plain, long *result);
+
+/*
+ * Before anything else puts bytes into `fd`: 0 when the kernel has all that was posted on it. Waits as the call would for
+ * room; else what the call returns (SIGPIPE was raised). `flags` are those of send(2). Any descriptor may be asked about.
+ */
+NODISCARD long stream_settle(int fd, uint32_t flags);
+
+/* Before a shutdown for writing: *follows when one will be made as soon as the backlog is sent. 0, or -GATE_RESTART. */
+NODISCARD long stream_shut(int fd, bool *follows);
 #endif

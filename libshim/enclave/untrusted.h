@@ -44,6 +44,13 @@ static inline int replace32(void *shared, uint32_t old, uint32_t value)
 					   __ATOMIC_SEQ_CST);
 }
 
+/* The same for a byte. */
+static inline int replace8(void *shared, uint8_t old, uint8_t value)
+{
+	return __atomic_compare_exchange_n((volatile uint8_t *)shared, &old, value, 0, __ATOMIC_SEQ_CST,
+					   __ATOMIC_SEQ_CST);
+}
+
 /* Copy `size` bytes in from the host's side, each byte once. The copy is what may be checked and used. */
 static inline void copy_in(void *to, const void *shared, size_t size)
 {

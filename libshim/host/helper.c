@@ -19,6 +19,7 @@
 
 enum {
 	SWEEP_NS       = 1000000,	/* between two looks for posts that nothing else sends */
+	POLLED_MAX     = 512,		/* the others are looked at when the wait ends */
 	SWEEP_IDLE_MAX = 16,		/* looks without finding one until it stops looking */
 	ALIVE_NS       = 250000000,	/* between two looks for the program, should the signal of its end be lost */
 };
@@ -91,7 +92,7 @@ static HOST uint32_t lane_total(struct wire_control *control)
 /* Serves what is in the backlog of all lanes, then waits: for a descriptor to be writable, a signal, the time. */
 static HOST bool wait_and_drain(struct wire_control *control, int64_t wait_ns)
 {
-	struct pollfd polled[64];
+	struct pollfd polled[POLLED_MAX];
 	struct timespec64 wait = { 0, wait_ns };
 	uint64_t open_signals = ~(1ul << (SIGNAL_CONTROL - 1));
 	uint32_t count = 0, lanes = lane_total(control);
@@ -99,10 +100,12 @@ static HOST bool wait_and_drain(struct wire_control *control, int64_t wait_ns)
 	for (uint32_t i = 0; i < lanes; i++) {
 		struct wire_lane *lane = control_lane(control, i);
 
-		for (uint32_t slot = 0; slot < BACKLOG_COUNT; slot++) {
+		for (uint64_t left = backlog_slots(lane); left; left &= left - 1) {
+			uint32_t slot = (uint32_t)__builtin_ctzl(left);
+
 			if (control->draining && load32(&lane->backlog[slot].state) == BACKLOG_FAILED)
 				store32(&lane->backlog[slot].state, BACKLOG_FREE);
-			if (load32(&lane->backlog[slot].state) != BACKLOG_BUSY || backlog_serve(lane, slot) || count == 64)
+			if (load32(&lane->backlog[slot].state) != BACKLOG_BUSY || backlog_serve(lane, slot) || count == POLLED_MAX)
 				continue;
 			polled[count].fd = lane->backlog[slot].fd;
 			polled[count].events = POLLOUT;
@@ -121,8 +124,8 @@ static HOST uint32_t next_needed(struct wire_control *control, uint32_t from)
 	for (uint32_t i = 0; i < lane_total(control); i++) {
 		struct wire_lane *lane = control_lane(control, i);
 
-		for (uint32_t slot = 0; slot < BACKLOG_COUNT; slot++) {
-			uint32_t fd = (uint32_t)lane->backlog[slot].fd;
+		for (uint64_t left = backlog_slots(lane); left; left &= left - 1) {
+			uint32_t slot = (uint32_t)__builtin_ctzl(left), fd = (uint32_t)lane->backlog[slot].fd;
 
 			if (lane->backlog[slot].state == BACKLOG_BUSY && fd >= from && fd < found)
 				found = fd;

@@ -57,6 +57,11 @@ INLINE bool change8(uint8_t *byte, uint8_t old, uint8_t value)
 	return __atomic_compare_exchange_n(byte, &old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
+INLINE uint64_t load64(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
 INLINE void futex_wait(uint32_t *word, uint32_t value)
 {
 	host_syscall(__NR_futex, (long)word, FUTEX_WAIT, value, 0, 0, 0);
@@ -119,9 +124,12 @@ HOST void uring_run(struct wire_control *control, struct wire_lane *lane, struct
 /* Tries to send what waits in backlog slot `index`; true when nothing is left. */
 HOST bool backlog_serve(struct wire_lane *lane, uint32_t index);
 
-/* The program closes descriptor `from`: what waits for it goes on by `to`, which is closed after it; -1: is dropped. How
- * many slots of the lane that was. */
-HOST long backlog_adopt(struct wire_lane *lane, int32_t from, int32_t to);
+/* What waits for descriptor `from` goes on by `to`, -1: is dropped, and then `after` (enum backlog_after) is done. How many
+ * slots of the lane that was. */
+HOST long backlog_adopt(struct wire_lane *lane, int32_t from, int32_t to, uint32_t after);
+
+/* The slots of the lane that may be in use, one bit each. */
+HOST uint64_t backlog_slots(struct wire_lane *lane);
 
 /* Reads ahead for the events of a turn whose call gave `count`. */
 HOST void ahead_serve(struct wire_control *control, struct wire_lane *lane, long count);

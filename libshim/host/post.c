@@ -1,14 +1,14 @@
 /*
  * post.c - write-behind and read-ahead on the helper's side.
  *
- * Owns: post_tail, backlog[], ahead[] of a lane. Must never: block, or let bytes of one descriptor overtake each other.
+ * Owns: post_tail, backlog[], backlog_used, ahead[] of a lane. Must never: block, or let bytes of one descriptor overtake each other.
  * Used by: twin.c (posts, read-ahead), helper.c (backlog).
  */
 #include <linux/eventpoll.h>
 #include <linux/poll.h>
 #include "host.h"
 
-enum { MESSAGE_DONTWAIT = 0x40, MESSAGE_NOSIGNAL = 0x4000, WRITE_NOWAIT = 8 };
+enum { MESSAGE_DONTWAIT = 0x40, MESSAGE_NOSIGNAL = 0x4000, WRITE_NOWAIT = 8, MESSAGE_SHUT_WRITE = 1 };
 
 static HOST long send_now(int32_t fd, uint32_t flags, const uint8_t *bytes, uint32_t size)
 {
@@ -35,15 +35,32 @@ INLINE uint8_t *slot_bytes(struct wire_lane *lane, uint32_t index)
 	return (uint8_t *)lane + LANE_BACKLOG + index * BACKLOG_BYTES;
 }
 
-/* A slot whose descriptor the program has closed. It is free before the number is, so that a fork child which closes what
- * busy slots name never meets a number that means something else by then. */
-static HOST void slot_end(struct wire_backlog *slot)
+static HOST void slot_free(struct wire_lane *lane, uint32_t index)
 {
-	int32_t fd = slot->closes ? slot->fd : -1;
+	store32(&lane->backlog[index].state, BACKLOG_FREE);
+	__atomic_fetch_and(&lane->backlog_used, ~(1ul << index), __ATOMIC_SEQ_CST);
+}
 
-	slot->closes = 0;
-	store32(&slot->state, BACKLOG_FREE);
-	if (fd >= 0)
+/*
+ * All was sent, or can't be. A slot whose descriptor the program has closed is free before the number is, so that a fork
+ * child which closes what busy slots name never meets a number that means something else by then.
+ */
+static HOST void slot_end(struct wire_lane *lane, uint32_t index, long result)
+{
+	struct wire_backlog *slot = &lane->backlog[index];
+	uint32_t after = slot->after;
+	int32_t fd = slot->fd;
+
+	if (after & AFTER_SHUT)
+		host_syscall(__NR_shutdown, fd, MESSAGE_SHUT_WRITE, 0, 0, 0, 0);
+	slot->after = 0;
+	if (result < 0 && !(after & AFTER_CLOSE)) {
+		slot->result = (int32_t)result;
+		store32(&slot->state, BACKLOG_FAILED);
+		return;
+	}
+	slot_free(lane, index);
+	if (after & AFTER_CLOSE)
 		host_syscall(__NR_close, fd, 0, 0, 0, 0, 0);
 }
 
@@ -60,77 +77,100 @@ HOST bool backlog_serve(struct wire_lane *lane, uint32_t index)
 			slot->start += (uint32_t)result;
 	}
 	done = result != -EAGAIN;
-	if (done && slot->closes) {
-		slot_end(slot);
-	} else if (done) {
-		slot->result = result < 0 ? (int32_t)result : 0;
-		store32(&slot->state, result < 0 ? BACKLOG_FAILED : BACKLOG_FREE);
-	}
+	if (done)
+		slot_end(lane, index, result);
 	store32(&slot->lock, 0);
 	return done;
 }
 
-HOST long backlog_adopt(struct wire_lane *lane, int32_t from, int32_t to)
+HOST uint64_t backlog_slots(struct wire_lane *lane)
+{
+	uint64_t used = load64(&lane->backlog_used);
+
+	for (uint64_t left = used; left; left &= left - 1) {
+		uint32_t index = (uint32_t)__builtin_ctzl(left);
+		struct wire_backlog *slot = &lane->backlog[index];
+
+		if (load32(&slot->state) != BACKLOG_FREE)
+			continue;
+		slot_lock(slot);	/* the enclave has taken note of its failure */
+		if (slot->state == BACKLOG_FREE)
+			slot_free(lane, index);
+		store32(&slot->lock, 0);
+	}
+	return used;
+}
+
+HOST long backlog_adopt(struct wire_lane *lane, int32_t from, int32_t to, uint32_t after)
 {
 	long found = 0;
 
-	for (uint32_t i = 0; i < BACKLOG_COUNT; i++) {
-		struct wire_backlog *slot = &lane->backlog[i];
+	for (uint64_t left = backlog_slots(lane); left; left &= left - 1) {
+		uint32_t index = (uint32_t)__builtin_ctzl(left);
+		struct wire_backlog *slot = &lane->backlog[index];
 
 		slot_lock(slot);
+		if (slot->state == BACKLOG_FAILED && slot->fd == from && to != from)
+			slot_free(lane, index);		/* nobody can be told any more */
 		if (slot->state == BACKLOG_BUSY && slot->fd == from) {
 			found++;
 			slot->fd = to;
-			slot->closes = to >= 0;
+			slot->after |= after;
 			if (to < 0)
-				slot_end(slot);
+				slot_free(lane, index);
 		}
 		store32(&slot->lock, 0);
 	}
 	return found;
 }
 
-/* Puts bytes behind what waits for the descriptor, or into a free slot; false when there is no room. */
+/* The busy slot of `fd`, or BACKLOG_COUNT. */
+static HOST uint32_t slot_of(struct wire_lane *lane, int32_t fd)
+{
+	for (uint64_t left = load64(&lane->backlog_used); left; left &= left - 1) {
+		uint32_t index = (uint32_t)__builtin_ctzl(left);
+
+		if (load32(&lane->backlog[index].state) == BACKLOG_BUSY && lane->backlog[index].fd == fd)
+			return index;
+	}
+	return BACKLOG_COUNT;
+}
+
+static HOST bool backlogged(struct wire_lane *lane, int32_t fd)
+{
+	return slot_of(lane, fd) != BACKLOG_COUNT;
+}
+
+/* Puts bytes behind what waits for the descriptor, or into a free slot; false when there is no room, which the enclave
+ * sees to before it posts. */
 static HOST bool backlog_add(struct wire_lane *lane, const struct wire_post *post, const uint8_t *bytes, uint32_t size)
 {
+	uint32_t index = slot_of(lane, post->fd);
+	uint64_t free = ~backlog_slots(lane);
 	struct wire_backlog *slot;
-	uint32_t index, free_index = BACKLOG_COUNT;
 	bool added = false;
 
-	for (index = 0; index < BACKLOG_COUNT; index++) {
-		if (load32(&lane->backlog[index].state) == BACKLOG_BUSY && lane->backlog[index].fd == post->fd)
-			break;
-		if (load32(&lane->backlog[index].state) == BACKLOG_FREE)
-			free_index = index;
-	}
-	if (index == BACKLOG_COUNT && free_index == BACKLOG_COUNT)
+	if (index == BACKLOG_COUNT && !free)
 		return false;
 	if (index == BACKLOG_COUNT)
-		index = free_index;
+		index = (uint32_t)__builtin_ctzl(free);
 	slot = &lane->backlog[index];
 	slot_lock(slot);
-	if (slot->state != BACKLOG_BUSY) {
+	if (slot->state == BACKLOG_FREE) {	/* also when all of it was sent meanwhile */
 		slot->start = slot->end = 0;
 		slot->fd = post->fd;
-		slot->flags = post->flags;
-		slot->closes = 0;
+		slot->after = 0;
 	}
-	if (slot->state != BACKLOG_FAILED && size <= BACKLOG_BYTES - slot->end) {
+	if (slot->state != BACKLOG_FAILED && slot->fd == post->fd && size <= BACKLOG_BYTES - slot->end) {
 		copy_bytes(slot_bytes(lane, index) + slot->end, bytes, size);
 		slot->end += size;
+		slot->flags = post->flags;	/* an earlier MSG_MORE is over */
 		store32(&slot->state, BACKLOG_BUSY);
+		__atomic_fetch_or(&lane->backlog_used, 1ul << index, __ATOMIC_SEQ_CST);
 		added = true;
 	}
 	store32(&slot->lock, 0);
 	return added;
-}
-
-static HOST bool backlogged(const struct wire_lane *lane, int32_t fd)
-{
-	for (uint32_t i = 0; i < BACKLOG_COUNT; i++)
-		if (load32(&lane->backlog[i].state) == BACKLOG_BUSY && lane->backlog[i].fd == fd)
-			return true;
-	return false;
 }
 
 /* One post: its result, or POST_PENDING when it has to stay in the queue. */

@@ -114,7 +114,7 @@ static HOST void serve(struct wire_control *control, struct wire_lane *lane, uin
 	}
 	if (lane->kind == REQUEST_ADOPT) {
 		lane->result = backlog_adopt(control_lane(control, (uint32_t)lane->args[0]), (int32_t)lane->args[1],
-					     (int32_t)lane->args[2]);
+					     (int32_t)lane->args[2], (uint32_t)lane->args[3]);
 		return;
 	}
 	lane->result = cancellable_call(&lane->cancel, word, &lane->nr);

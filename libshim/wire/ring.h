@@ -19,8 +19,8 @@
 #define BATCH_COUNT_MAX   64u
 #define AHEAD_COUNT       64u		/* read-ahead buffers of a lane: one bit each of a u64 */
 #define AHEAD_SIZE        (16u << 10)
-#define BACKLOG_COUNT     4u
-#define BACKLOG_BYTES     (128u << 10)
+#define BACKLOG_COUNT     64u		/* one bit each of a u64; no fewer than posts, so that none of them ever waits for a slot */
+#define BACKLOG_BYTES     (16u << 10)	/* what may be queued on one descriptor */
 #define FD_MARK_COUNT     65536u
 #define URING_COUNT_MAX   32u		/* calls that the twin gives io_uring at once; a power of two */
 
@@ -40,8 +40,8 @@ enum request_kind {
 	REQUEST_TURN_EPOLL,	/* a call that fills epoll_events at args[1], then read-ahead */
 	REQUEST_TURN_POLL,	/* a call on args[1] pollfds at args[0], then read-ahead */
 	REQUEST_FLUSH,		/* nothing but the posts before it */
-	REQUEST_ADOPT,		/* what waits in lane args[0] for descriptor args[1] goes on by args[2], closed after it; -1:
-				 * is dropped. The result counts the slots */
+	REQUEST_ADOPT,		/* what waits in lane args[0] for descriptor args[1] goes on by args[2], -1: is dropped; then
+				 * what args[3] says (enum backlog_after). The result counts the slots */
 };
 
 enum batch_flags {
@@ -109,6 +109,11 @@ enum backlog_state {
 	BACKLOG_FAILED,		/* set by the helper: result is an -errno */
 };
 
+enum backlog_after {
+	AFTER_CLOSE = 1u << 0,	/* fd is the helper's to close when all was sent, or can't be */
+	AFTER_SHUT  = 1u << 1,	/* then nothing more is sent: shutdown(2) for writing */
+};
+
 struct wire_backlog {
 	uint32_t state;		/* enum backlog_state */
 	uint32_t lock;		/* between twin and control thread: 1 taken */
@@ -117,7 +122,7 @@ struct wire_backlog {
 	uint32_t start;		/* first byte not yet sent, in its backlog_bytes[] */
 	uint32_t end;
 	int32_t  result;
-	uint32_t closes;	/* 1: fd is the helper's to close when all was sent, or can't be */
+	uint32_t after;		/* enum backlog_after */
 };
 _Static_assert(sizeof(struct wire_backlog) == 32, "wire");
 
@@ -148,7 +153,9 @@ struct wire_lane {
 	uint32_t post_seen;	/* post_head when the twin last looked; between it and post_tail some are stalled */
 	uint32_t uring_state;	/* enum uring_state */
 	uint32_t uring_calls;	/* posts and reads that left by io_uring */
-	uint32_t padding3[9];
+	uint32_t padding3;
+	uint64_t backlog_used;	/* bit n: slot n is not free, or was not until of late */
+	uint64_t padding4[3];
 	/* 256 */
 	struct wire_backlog backlog[BACKLOG_COUNT];
 	struct wire_ahead ahead[AHEAD_COUNT];
@@ -159,11 +166,12 @@ _Static_assert(offsetof(struct wire_lane, args) == 16, "wire");
 _Static_assert(offsetof(struct wire_lane, done) == 64, "wire");
 _Static_assert(offsetof(struct wire_lane, post_head) == 128, "wire");
 _Static_assert(offsetof(struct wire_lane, post_tail) == 192, "wire");
+_Static_assert(offsetof(struct wire_lane, backlog_used) == 224, "wire");
 _Static_assert(offsetof(struct wire_lane, backlog) == 256, "wire");
-_Static_assert(offsetof(struct wire_lane, ahead) == 384, "wire");
-_Static_assert(offsetof(struct wire_lane, batch) == 1408, "wire");
-_Static_assert(offsetof(struct wire_lane, post) == 6016, "wire");
-_Static_assert(sizeof(struct wire_lane) == 8064, "wire");
+_Static_assert(offsetof(struct wire_lane, ahead) == 2304, "wire");
+_Static_assert(offsetof(struct wire_lane, batch) == 3328, "wire");
+_Static_assert(offsetof(struct wire_lane, post) == 7936, "wire");
+_Static_assert(sizeof(struct wire_lane) == 9984, "wire");
 
 /* Areas of a lane, as offsets in it. */
 #define LANE_URING        0x04000u	/* the twin's io_uring: 12 KiB, and a page that is not touched */
@@ -171,9 +179,11 @@ _Static_assert(sizeof(struct wire_lane) == 8064, "wire");
 #define LANE_STACK_TOP    0x10000u
 #define LANE_POST_BYTES   0x10000u	/* POST_BYTES */
 #define LANE_BACKLOG      0x30000u	/* BACKLOG_COUNT times BACKLOG_BYTES */
-#define LANE_AHEAD        0xc0000u	/* AHEAD_COUNT times AHEAD_SIZE */
-#define LANE_DATA         0x1c0000u	/* what calls copy in and out */
+#define LANE_AHEAD        0x130000u	/* AHEAD_COUNT times AHEAD_SIZE */
+#define LANE_DATA         0x230000u	/* what calls copy in and out */
 #define LANE_DATA_SIZE    (LANE_SIZE - LANE_DATA)
+_Static_assert(sizeof(struct wire_lane) <= LANE_URING, "areas");
+_Static_assert(BACKLOG_COUNT >= POST_COUNT, "slots");
 _Static_assert(LANE_BACKLOG + BACKLOG_COUNT * BACKLOG_BYTES <= LANE_AHEAD, "areas");
 _Static_assert(LANE_AHEAD + AHEAD_COUNT * AHEAD_SIZE <= LANE_DATA, "areas");
 

@@ -151,19 +151,65 @@ void stream_hold(int fd, const struct ring_ahead *ahead, struct lane *lane)
 	(void)fd, (void)ahead, (void)lane;
 }
 
-void stream_mark(int fd)
+void stream_watch(int fd)
 {
 	(void)fd;
 }
 
-bool stream_post(int fd, const struct io_part *parts, uint64_t count, uint32_t flags, long *result)
+void stream_refuse(int fd)
 {
-	(void)fd, (void)parts, (void)count, (void)flags, (void)result;
+	(void)fd;
+}
+
+long stream_share(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
+void stream_duplicated(int from, int to)
+{
+	(void)from, (void)to;
+}
+
+enum stream_source stream_read_begin(int fd)
+{
+	(void)fd;
+	return STREAM_HOST;
+}
+
+void stream_read_end(int fd, enum stream_source source, long result)
+{
+	(void)fd, (void)source, (void)result;
+}
+
+long stream_settle(int fd, uint32_t flags)
+{
+	(void)fd, (void)flags;
+	return 0;
+}
+
+long stream_shut(int fd, bool *follows)
+{
+	(void)fd;
+	*follows = false;
+	return 0;
+}
+
+uint32_t ring_post_bytes(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
+bool stream_post(int fd, const struct io_part *parts, uint64_t count, uint32_t flags, bool is_plain, long *result)
+{
+	(void)fd, (void)parts, (void)count, (void)flags, (void)is_plain, (void)result;
 	return false;
 }
 
-bool stream_take(int fd, const struct io_part *parts, uint64_t count, bool is_peek, long *result)
+bool stream_take(int fd, const struct io_part *parts, uint64_t count, uint32_t how, long *result)
 {
-	(void)fd, (void)parts, (void)count, (void)is_peek, (void)result;
+	(void)fd, (void)parts, (void)count, (void)how, (void)result;
 	return false;
 }

@@ -27,7 +27,7 @@ ENDINGS = {
     "WAITS": {-signal.SIGTERM},
     "ANY": {0, STOP, -signal.SIGTERM},
 }
-WAIT_S = 6.0  # after this, a signal must end it
+WAIT_S = 12.0  # after this, a signal must end it; a wait for what the helper never tells ends after some 3 s
 
 
 @dataclass(frozen=True, slots=True)

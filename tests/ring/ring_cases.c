@@ -195,19 +195,71 @@ static void a_failed_backlog_is_reported_once(void)
 
 static void a_full_pipe_makes_a_backlog_too(void)
 {
-	static char bytes[32768], got[32768];
+	static char bytes[16384], got[16384];
 	size_t posted = 0, received = 0;
 	int fds[2];
 
 	CHECK(pipe(fds) == 0);		/* blocking: the twin must not block */
-	while (posted < 3 * sizeof bytes)
+	while (ring_post_state(fds[1]) != RING_BACKLOG)
 		if (ring_post(me, fds[1], bytes, sizeof bytes, POST_WRITE) > 0)
 			posted += sizeof bytes;
+	CHECK(posted >= 5 * sizeof bytes);
 	CHECK(call(RING_WAIT, __NR_getpid, 0, 0, 0, 0, 0, 0) > 0);
 	CHECK(ring_post_state(fds[1]) == RING_BACKLOG);
 	while (received < posted)
 		received += read_all(fds[0], got, sizeof got);
 	CHECK(ring_settle(me, fds[1], RING_WAIT) == 0);
+}
+
+/* More peers that take nothing than there are places for what they don't take: the queue never stands. */
+static void full_peers_hold_up_no_other(void)
+{
+	enum { PEERS = BACKLOG_COUNT + 10 };
+	static char bytes[16384], got[16384];
+	size_t posted[PEERS] = { 0 }, received;
+	int fds[PEERS][2], other[2], backlogs = 0, room = 8192;
+
+	for (int i = 0; i < PEERS; i++) {
+		pair(fds[i], SOCK_STREAM);
+		CHECK(setsockopt(fds[i][0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0);
+		while (ring_post(me, fds[i][0], bytes, sizeof bytes, 0) > 0) {
+			posted[i] += sizeof bytes;
+			CHECK(ring_flush(me) == 0);
+		}
+		CHECK(me->lane->post_head == me->lane->post_tail);
+		backlogs += ring_post_state(fds[i][0]) == RING_BACKLOG;
+		CHECK(posted[i] || backlogs == BACKLOG_COUNT);
+	}
+	CHECK(backlogs == BACKLOG_COUNT);
+	pair(other, SOCK_STREAM);
+	CHECK(ring_post(me, other[0], "over", 4, 0) == -EAGAIN);
+	CHECK(ring_settle(me, other[0], RING_WAIT) == 0);
+	for (int i = 0; i < PEERS; i++, received = 0)
+		for (received = 0; received < posted[i];)
+			CHECK((received += read_all(fds[i][1], got, sizeof got)) % sizeof got == 0);
+	CHECK(ring_settle(me, fds[0][0], RING_WAIT) == 0);
+	CHECK(ring_post(me, other[0], "over", 4, 0) == 4);
+	CHECK(read_all(other[1], got, 4) == 4);
+}
+
+static void a_shutdown_follows_the_backlog(void)
+{
+	static char bytes[16384], got[16384];
+	size_t posted = 0, received = 0, size;
+	int fds[2];
+
+	pair(fds, SOCK_STREAM);
+	while (ring_post_state(fds[0]) != RING_BACKLOG)
+		if (ring_post(me, fds[0], bytes, sizeof bytes, 0) > 0)
+			posted += sizeof bytes;
+	CHECK(ring_post_bytes(fds[0]) > 0 && ring_post_bytes(fds[0]) <= sizeof bytes);
+	CHECK(ring_shut(me, fds[0]));
+	while ((size = read_all(fds[1], got, sizeof got)) > 0)
+		received += size;
+	CHECK(received == posted);
+	CHECK(read(fds[1], got, 1) == 0);
+	CHECK(ring_settle(me, fds[0], RING_WAIT) == 0 && ring_post_bytes(fds[0]) == 0);
+	CHECK(!ring_shut(me, fds[0]));
 }
 
 static void a_turn_reads_ahead(void)
@@ -428,20 +480,20 @@ static void accepted_posts_survive_the_exit(void)
 		ring_after_fork(me);
 		CHECK(ring_attach(me));
 		for (int i = 0; i < 60; i++)
-			CHECK(ring_post(me, fds[0], got, 1000, 0) == 1000);
+			CHECK(ring_post(me, fds[0], got, 250, 0) == 250);
 		ring_exit(me);
 		_exit(0);
 	}
 	close(fds[0]);
 	CHECK(waitpid(child, &status, 0) == child && status == 0);
 	CHECK(poll(&(struct pollfd){ fds[1], POLLIN, 0 }, 1, 0) == 1);
-	CHECK(read_all(fds[1], got, sizeof got) == 60000);
+	CHECK(read_all(fds[1], got, sizeof got) == 15000);
 	CHECK(read(fds[1], got, 1) == 0);	/* end of file: nobody holds the other end */
 }
 
 static void a_backlog_survives_the_exit(void)
 {
-	static char bytes[60000];
+	static char bytes[16384];
 	size_t posted = 0, received = 0, size;
 	int status, fds[2], report[2], held[2];
 	pid_t child;
@@ -499,7 +551,8 @@ static const struct { const char *name; void (*run)(void); } cases[] = {
 	CASE(batches_run_in_order_and_stop_on_error), CASE(posts_arrive_in_order),
 	CASE(posts_leave_without_a_crossing), CASE(a_full_peer_makes_a_backlog),
 	CASE(a_failed_post_is_reported_once), CASE(a_failed_backlog_is_reported_once),
-	CASE(a_full_pipe_makes_a_backlog_too), CASE(a_turn_reads_ahead),
+	CASE(a_full_pipe_makes_a_backlog_too), CASE(full_peers_hold_up_no_other), CASE(a_shutdown_follows_the_backlog),
+	CASE(a_turn_reads_ahead),
 	CASE(a_signal_ends_a_blocking_call), CASE(a_completed_call_keeps_its_result),
 	CASE(stop_interrupts_and_others_go_on), CASE(threads_have_lanes_of_their_own),
 	CASE(a_fork_child_has_a_helper_of_its_own), CASE(the_helper_is_not_seen_by_wait),

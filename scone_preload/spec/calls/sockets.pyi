@@ -40,10 +40,12 @@ class Transfer:
     @believe(message)
     def recvmsg(fd: sock, msg: msg_out, flags: flags(MSG)) -> at_most_sum(msg): ...
     # Message headers each with its own vectors, which the kernel uses in place.
+    @handler
     @host(exit="gate")
     @believe(sent_messages)
     def sendmmsg(fd: sock, msgs: msgs_in[vlen], vlen: uint, flags: flags(MSG)) -> count(vlen): ...
     # Waits as only the kernel does: its timeout is looked at after each message.
+    @handler
     @host(exit="gate")
     @believe(received_messages)
     def recvmmsg(fd: sock, msgs: msgs_out[vlen], vlen: uint, flags: flags(MSG), timeout: inout[timespec]) -> count(vlen): ...
