@@ -11,6 +11,7 @@ enum {
 	EXPECT_COUNT  = 4,	/* so many times in a row, and the next posts rely on it */
 	ADOPTED_FD_MIN = 768,	/* the helper's own numbers, where few programs count on a number being free */
 	SOL_SOCKET_ = 1, SO_LINGER_ = 13, F_DUPFD_CLOEXEC_ = 1030,
+	ERRNO_MAX     = 133,	/* EHWPOISON */
 };
 
 void lane_kick(struct lane *lane)
@@ -22,6 +23,12 @@ void lane_kick(struct lane *lane)
 		gate3(__NR_futex, request, FUTEX_WAKE, 1);
 }
 
+/* What the host says that sending met, as an errno that there is. */
+static uint16_t post_error(int32_t u_result)
+{
+	return u_result >= -ERRNO_MAX ? (uint16_t)-u_result : EIO;
+}
+
 /* Under the lane's post_mutex. */
 static void reclaim_one(struct lane *lane, uint32_t index)
 {
@@ -31,8 +38,8 @@ static void reclaim_one(struct lane *lane, uint32_t index)
 	lane->byte_tail = lane->post_end[index];
 	if (u_result == POST_BACKLOG)
 		posts->backlog = 1;
-	if (u_result < 0 && u_result >= -4095)
-		posts->error = (uint16_t)-u_result;
+	if (u_result < 0)
+		posts->error = post_error(u_result);
 	__atomic_fetch_sub(&posts->bytes, lane->post_size[index], __ATOMIC_RELAXED);
 	__atomic_fetch_sub(&posts->queued, 1, __ATOMIC_RELEASE);
 }
@@ -148,8 +155,8 @@ static bool backlog_check(struct lane *lane, int fd)
 			found = true;
 		if (u_state != BACKLOG_FAILED)
 			continue;
-		if ((uint32_t)u_fd < FD_MARK_COUNT && u_result < 0 && u_result >= -4095)
-			ring.fd_posts[u_fd].error = (uint16_t)-u_result;
+		if ((uint32_t)u_fd < FD_MARK_COUNT && u_result < 0)
+			ring.fd_posts[u_fd].error = post_error(u_result);
 		put32(&slot->state, BACKLOG_FREE);
 	}
 	return found;

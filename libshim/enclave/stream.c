@@ -7,6 +7,7 @@
  *   AHEAD_UNKNOWN ── epoll_ctl ── AHEAD_WATCHED ── first read ── AHEAD_MARKED ── dup, rare options ── AHEAD_REFUSED
  */
 #include "../wire/ring.h"
+#include "check.h"
 #include "stream.h"
 #include "untrusted.h"
 
@@ -14,6 +15,13 @@ enum { CLAIM_TRIES = 200000, CLAIM_STEP_NS = 50000 };
 
 static struct mutex held_mutex, twins_mutex;
 static int held_first = -1;
+
+long stream_error(uint32_t nr, long u_result)
+{
+	if (u_result == -GATE_RESTART)
+		return check_refuse(nr, "error", u_result);
+	return u_result < 0 ? check_result(nr, &call_shapes[nr], NULL, u_result) : u_result;
+}
 
 static void held_link(int fd, struct descriptor *descriptor)
 {
@@ -60,7 +68,7 @@ void stream_hold(int fd, const struct ring_ahead *found, struct lane *lane)
 		die("the helper read ahead of what it had read already");
 	descriptor->ahead = (struct ahead) {
 		.bytes = found->result > 0 ? found->bytes : NULL, .size = found->result > 0 ? found->size : 0,
-		.result = found->result, .buffer = found->buffer, .lane = lane,
+		.result = (int32_t)stream_error(__NR_recvfrom, found->result), .buffer = found->buffer, .lane = lane,
 	};
 	ring_mark(fd, false);		/* no more until the program has read this */
 	held_link(fd, descriptor);
@@ -90,11 +98,20 @@ uint32_t stream_held_size(int fd)
 	return descriptor && descriptor->ahead.is_held ? descriptor->ahead.size - descriptor->ahead.used : 0;
 }
 
-bool stream_held_is_full(int fd)
+bool stream_held_is_part(int fd)
 {
 	struct descriptor *descriptor = descriptor_of(fd);
 
-	return descriptor && descriptor->ahead.is_held && descriptor->ahead.size == AHEAD_SIZE;
+	return descriptor && descriptor->ahead.is_held &&
+	       (descriptor->ahead.size == AHEAD_SIZE || descriptor->ahead.is_told);
+}
+
+void stream_tell(int fd)
+{
+	struct descriptor *descriptor = descriptor_of(fd);
+
+	if (descriptor && descriptor->ahead.is_held)
+		descriptor->ahead.is_told = true;
 }
 
 static long parts_fill(const struct ahead *ahead, const struct io_part *parts, uint64_t count, bool discards)

@@ -82,7 +82,10 @@ static void posts(struct thread *thread)
 	wire->post_tail = tells("a_post_tail_of_the_future") ? 1000 : 1;
 	wire->backlog[0] = (struct wire_backlog){ .state = BACKLOG_FAILED, .fd = -5, .result = -5 };
 	wire->backlog[1] = (struct wire_backlog){ .state = BACKLOG_FAILED, .fd = 1 << 30, .result = 5 };
-	CHECK(ring_post_state(100) >= 0);
+	if (tells("a_post_result_out_of_range"))
+		CHECK(ring_post_state(100) == -EIO);
+	else
+		CHECK(ring_post_state(100) >= 0);
 	CHECK(lane->post_head == 1 && lane->post_tail <= 1);
 	for (int i = 0; i < 1000; i++)
 		CHECK(ring_post(thread, 100, "abc", 3, 0) != 0);
