@@ -36,6 +36,7 @@ struct ahead {
 	int32_t  result;	/* 0: end of file comes after the bytes; < 0: this error; > 0: more may come */
 	uint32_t buffer;
 	struct lane *lane;	/* NULL: bytes are the enclave's own */
+	bool     is_told;	/* the program knows of what the kernel has behind the bytes: one read gives both */
 	bool     is_held;	/* there is a buffer, or a result, that the program has not seen */
 };
 

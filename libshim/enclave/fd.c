@@ -212,11 +212,12 @@ static long stream_ioctl(struct frame *frame, uint64_t command)
 	result = multiplex(frame, &ioctl_table, (uint32_t)command, 2);
 	if (result < 0)
 		return result;
-	if (command == FIONREAD && held)
+	if (command == FIONREAD && held) {
+		stream_tell(fd);
 		TRY(number_add(frame->arg[2], held));
-	if (command == SIOCATMARK && held) {
-		TRY(copy_guarded((void *)frame->arg[2], &(uint32_t){ 0 }, sizeof(uint32_t)));
 	}
+	if (command == SIOCATMARK && held)
+		TRY(copy_guarded((void *)frame->arg[2], &(uint32_t){ 0 }, sizeof(uint32_t)));
 	if ((command == TIOCOUTQ || command == SIOCOUTQNSD) && unsent)
 		TRY(number_add(frame->arg[2], unsent));
 	return result;

@@ -16,8 +16,7 @@ enum { CLAIM_TRIES = 20000, CLAIM_STEP_NS = 50000 };
 static struct mutex held_mutex, twins_mutex;
 static int held_first = -1;
 
-/* An error that the helper met in the program's stead, if call `nr` can meet it. */
-static long error_check(uint32_t nr, long u_result)
+long stream_error(uint32_t nr, long u_result)
 {
 	if (u_result == -GATE_RESTART)
 		return check_refuse(nr, "error", u_result);
@@ -69,7 +68,7 @@ void stream_hold(int fd, const struct ring_ahead *found, struct lane *lane)
 		die("the helper read ahead of what it had read already");
 	descriptor->ahead = (struct ahead) {
 		.bytes = found->result > 0 ? found->bytes : NULL, .size = found->result > 0 ? found->size : 0,
-		.result = (int32_t)error_check(__NR_recvfrom, found->result), .buffer = found->buffer, .lane = lane,
+		.result = (int32_t)stream_error(__NR_recvfrom, found->result), .buffer = found->buffer, .lane = lane,
 	};
 	ring_mark(fd, false);		/* no more until the program has read this */
 	held_link(fd, descriptor);
@@ -99,11 +98,20 @@ uint32_t stream_held_size(int fd)
 	return descriptor && descriptor->ahead.is_held ? descriptor->ahead.size - descriptor->ahead.used : 0;
 }
 
-bool stream_held_is_full(int fd)
+bool stream_held_is_part(int fd)
 {
 	struct descriptor *descriptor = descriptor_of(fd);
 
-	return descriptor && descriptor->ahead.is_held && descriptor->ahead.size == AHEAD_SIZE;
+	return descriptor && descriptor->ahead.is_held &&
+	       (descriptor->ahead.size == AHEAD_SIZE || descriptor->ahead.is_told);
+}
+
+void stream_tell(int fd)
+{
+	struct descriptor *descriptor = descriptor_of(fd);
+
+	if (descriptor && descriptor->ahead.is_held)
+		descriptor->ahead.is_told = true;
 }
 
 static long parts_fill(const struct ahead *ahead, const struct io_part *parts, uint64_t count, bool discards)

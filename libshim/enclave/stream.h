@@ -10,6 +10,9 @@
 #include "descriptor.h"
 #include "ring.h"
 
+/* An error that the helper met in the program's stead, if call `nr` can meet it. Else -EIO, counted and reported. */
+long stream_error(uint32_t nr, long u_result);
+
 /* The helper read ahead for `fd`: keep it until the program reads. */
 void stream_hold(int fd, const struct ring_ahead *ahead, struct lane *lane);
 
@@ -23,8 +26,11 @@ int stream_held_next(int fd);
 /* Bytes held for `fd`. */
 uint32_t stream_held_size(int fd);
 
-/* Whether a whole buffer was read ahead: the kernel may have more. */
-bool stream_held_is_full(int fd);
+/* Whether a read of what is held must ask the kernel for more: a whole buffer was read ahead, or the program was told. */
+bool stream_held_is_part(int fd);
+
+/* The program is told how much there is, held and with the kernel. */
+void stream_tell(int fd);
 
 enum stream_take { TAKE_PEEK = 1, TAKE_NOTHING = 2 };	/* they stay; they are not copied */
 

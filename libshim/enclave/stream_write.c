@@ -10,7 +10,7 @@
 #include "check.h"
 #include "stream.h"
 
-enum { POST_MAX = BACKLOG_BYTES, MSG_DONTWAIT_ = 0x40, MSG_NOSIGNAL_ = 0x4000, MSG_MORE_ = 0x8000, BACKLOG_TRIES = 100000,
+enum { POST_MAX = BACKLOG_BYTES, MSG_DONTWAIT_ = 0x40, MSG_NOSIGNAL_ = 0x4000, MSG_MORE_ = 0x8000, BACKLOG_TRIES = 20000,
        POSTS_JUDGED = 64, POSTS_PAUSED = 4096, SOL_SOCKET_ = 1, SO_SNDTIMEO_ = 21, SIGPIPE_ = 13, SECOND_NS = 1000000000 };
 
 void stream_forced(struct thread *thread)
@@ -109,7 +109,7 @@ static long posts_wait(struct thread *thread, int fd, bool may_time_out)
 			return -EAGAIN;
 		state = ring_settle_step(thread, fd, (int)state);
 	}
-	return state;
+	return stream_error(__NR_sendto, state);
 }
 
 /* Until the helper has come to all that was posted: RING_SENT or RING_BACKLOG, or -errno. */
@@ -126,7 +126,7 @@ static long posts_begin(struct thread *thread, int fd)
 			return -GATE_RESTART;
 		state = ring_settle_step(thread, fd, (int)state);
 	}
-	return state;
+	return stream_error(__NR_sendto, state);
 }
 
 /* An error that the helper met in the program's stead, if a send can meet it; SIGPIPE with it. */
@@ -163,7 +163,7 @@ bool stream_post(int fd, const struct io_part *parts, uint64_t count, uint32_t f
 	uint8_t bytes[POST_MAX];
 	uint64_t size = 0;
 	bool may_post;
-	int state;
+	long state;
 
 	if (!descriptor || descriptor_kind(fd) != KIND_STREAM)
 		return false;
@@ -173,7 +173,7 @@ bool stream_post(int fd, const struct io_part *parts, uint64_t count, uint32_t f
 	state = ring_post_state(fd);
 	if (!may_post && state == RING_SENT)
 		return false;
-	*result = state < 0 ? broken(state, flags) : 0;
+	*result = state < 0 ? broken(stream_error(__NR_sendto, state), flags) : 0;
 	if (!*result && (!may_post || state == RING_BACKLOG))
 		*result = stream_settle(fd, flags);
 	if (*result || !may_post)

@@ -112,7 +112,7 @@ static long receive_more(struct frame *frame, const struct transfer *transfer, u
 static bool receive_held(struct frame *frame, struct transfer *transfer, long *done)
 {
 	int fd = (int)frame->arg[0];
-	bool is_full = stream_held_is_full(fd), is_all = transfer->flags & MSG_WAITALL_ && !(transfer->flags & MSG_DONTWAIT_);
+	bool is_part = stream_held_is_part(fd), is_all = transfer->flags & MSG_WAITALL_ && !(transfer->flags & MSG_DONTWAIT_);
 	uint32_t how = (transfer->flags & MSG_PEEK_ ? TAKE_PEEK : 0) | (transfer->flags & MSG_TRUNC_ ? TAKE_NOTHING : 0);
 	long result;
 
@@ -131,7 +131,8 @@ static bool receive_held(struct frame *frame, struct transfer *transfer, long *d
 	if (!is_all)
 		transfer->flags |= MSG_DONTWAIT_;
 	if (!(how & TAKE_PEEK))
-		return !is_full && !is_all;
+		return !is_part && !is_all;
+	stream_tell(fd);
 	result = receive_more(frame, transfer, transfer->flags);
 	*done += result > 0 ? result : 0;
 	return true;

@@ -135,10 +135,15 @@ void stream_forced(struct thread *thread)
 	(void)thread;
 }
 
-bool stream_held_is_full(int fd)
+bool stream_held_is_part(int fd)
 {
 	(void)fd;
 	return false;
+}
+
+void stream_tell(int fd)
+{
+	(void)fd;
 }
 
 void ring_ahead_release(struct lane *lane, uint32_t buffer)
@@ -149,6 +154,12 @@ void ring_ahead_release(struct lane *lane, uint32_t buffer)
 void stream_hold(int fd, const struct ring_ahead *ahead, struct lane *lane)
 {
 	(void)fd, (void)ahead, (void)lane;
+}
+
+bool descriptor_is_nonblocking(int fd)
+{
+	(void)fd;
+	return true;
 }
 
 void stream_watch(int fd)

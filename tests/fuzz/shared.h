@@ -55,6 +55,12 @@ static inline int replace32(void *shared, uint32_t old, uint32_t value)
 	return __atomic_compare_exchange_n((uint32_t *)shared, &old, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
+static inline int replace8(void *shared, uint8_t old, uint8_t value)
+{
+	host_before(shared, sizeof value);
+	return __atomic_compare_exchange_n((uint8_t *)shared, &old, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 static inline void copy_in(void *to, const void *shared, size_t size)
 {
 	host_before((void *)shared, size);

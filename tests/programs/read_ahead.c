@@ -5,12 +5,11 @@
  * Owns: the cases for every call that takes bytes out of a stream which a loop has reported ready. Must never: read what
  * it wants to find unread. Run by: test_programs.py, native and wrapped, with the same assertions.
  */
-#include "streams.h"
+#include "stream_ways.h"
 
 #include <sched.h>
 #include <stdbool.h>
 #include <sys/ioctl.h>
-#include <sys/sendfile.h>
 #include <sys/un.h>
 
 enum { MANY = 8, HALF = 1000, WHOLE = 2 * HALF };
@@ -64,86 +63,6 @@ static void ready_pairs(struct watched *own, int flags, bool with_second)
 	sleep_ms(20);
 }
 
-/* A way to read: as recv(2), without flags. */
-typedef long (*way)(int fd, char *bytes, size_t size);
-
-static long by_read(int fd, char *bytes, size_t size)
-{
-	return read(fd, bytes, size);
-}
-
-static long by_recvmmsg(int fd, char *bytes, size_t size)
-{
-	struct iovec parts[3] = { { bytes, size / 3 }, { bytes + size / 3, size / 3 },
-				  { bytes + size / 3 * 2, size - size / 3 * 2 } };
-	struct mmsghdr messages[3] = { 0 };
-	struct timespec limit = { 1, 0 };
-	long sum = 0, count;
-
-	for (int i = 0; i < 3; i++)
-		messages[i].msg_hdr = (struct msghdr){ .msg_iov = &parts[i], .msg_iovlen = 1 };
-	count = recvmmsg(fd, messages, 3, MSG_WAITFORONE, &limit);
-	for (long i = 0; i < count; i++) {
-		memmove(bytes + sum, parts[i].iov_base, messages[i].msg_len);
-		sum += messages[i].msg_len;
-	}
-	return count < 0 ? count : sum;
-}
-
-static long through_pipe(long (*move)(int from, int to, size_t size), int fd, char *bytes, size_t size)
-{
-	int pipe_fds[2], code;
-	long result;
-
-	GIVES(0, pipe(pipe_fds));
-	result = move(fd, pipe_fds[1], size);
-	code = errno;
-	if (result > 0)
-		GIVES(result, read(pipe_fds[0], bytes, size));
-	GIVES(0, close(pipe_fds[0]));
-	GIVES(0, close(pipe_fds[1]));
-	errno = code;
-	return result;
-}
-
-static long splice_move(int from, int to, size_t size)
-{
-	return splice(from, NULL, to, NULL, size, 0);
-}
-
-static long sendfile_move(int from, int to, size_t size)
-{
-	return sendfile(to, from, NULL, size);
-}
-
-static long by_splice(int fd, char *bytes, size_t size)
-{
-	return through_pipe(splice_move, fd, bytes, size);
-}
-
-static long by_sendfile(int fd, char *bytes, size_t size)
-{
-	return through_pipe(sendfile_move, fd, bytes, size);
-}
-
-static long by_preadv2(int fd, char *bytes, size_t size)
-{
-	struct iovec parts[2] = { { bytes, size / 2 }, { bytes + size / 2, size - size / 2 } };
-
-	return preadv2(fd, parts, 2, -1, 0);
-}
-
-static long by_recvmsg_with_control(int fd, char *bytes, size_t size)
-{
-	char control[64];
-	struct iovec part = { bytes, size };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
-	long result = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-
-	CHECK(result < 0 || (message.msg_controllen == 0 && !(message.msg_flags & MSG_TRUNC)));
-	return result;
-}
-
 /* By another number, which is closed again. */
 static long by_duplicate(int fd, char *bytes, size_t size)
 {
@@ -156,7 +75,7 @@ static long by_duplicate(int fd, char *bytes, size_t size)
 	return result;
 }
 
-static void reads_in_order(way read_some)
+static void reads_in_order(read_way read_some)
 {
 	static char bytes[WHOLE];
 	struct watched own;
@@ -166,7 +85,7 @@ static void reads_in_order(way read_some)
 	for (int i = 0; i < MANY; i++) {
 		for (long got = 0; got < WHOLE; got += size) {
 			size = read_some(own.pairs[i][1], bytes, 700);
-			if (size < 0 && errno == EINVAL && read_some == by_sendfile)
+			if (size < 0 && errno == EINVAL && read_some == by_sendfile_out)
 				skip("this kernel's sendfile does not read sockets");
 			CHECK(size > 0);
 			check_numbers(bytes, (uint64_t)got, (size_t)size);
@@ -177,8 +96,8 @@ static void reads_in_order(way read_some)
 
 CASE(reading_keeps_the_order) { reads_in_order(by_read); }
 CASE(recvmmsg_keeps_the_order) { reads_in_order(by_recvmmsg); }
-CASE(splice_keeps_the_order) { reads_in_order(by_splice); }
-CASE(sendfile_into_a_pipe_keeps_the_order) { reads_in_order(by_sendfile); }
+CASE(splice_keeps_the_order) { reads_in_order(by_splice_out); }
+CASE(sendfile_into_a_pipe_keeps_the_order) { reads_in_order(by_sendfile_out); }
 CASE(reading_at_no_position_keeps_the_order) { reads_in_order(by_preadv2); }
 CASE(receiving_control_data_keeps_the_order) { reads_in_order(by_recvmsg_with_control); }
 

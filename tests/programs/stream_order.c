@@ -4,128 +4,13 @@
  * Owns: the cases for every call that puts bytes into a stream whose peer is slow. Must never: count on how much a socket
  * takes. Run by: test_programs.py, native and wrapped, with the same assertions.
  */
-#include "streams.h"
+#include "stream_ways.h"
 
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
-#include <sys/sendfile.h>
 #include <sys/time.h>
 
-enum { ROOM = 8192, PIECE = 3000, WRITES = 60, STREAM = 1 << 20 };
-
-/* A way to send: as send(2), `at` is the number of the first byte. */
-typedef long (*way)(int fd, char *bytes, size_t size, uint64_t at);
-
-static int numbers_file(void)
-{
-	char *bytes = malloc(STREAM);
-	int fd;
-
-	number_bytes(bytes, 0, STREAM);
-	fd = file_of("numbers", bytes, STREAM);
-	free(bytes);
-	return fd;
-}
-
-static long by_write(int fd, char *bytes, size_t size, uint64_t at)
-{
-	(void)at;
-	return write(fd, bytes, size);
-}
-
-static long by_sendfile(int fd, char *bytes, size_t size, uint64_t at)
-{
-	static int file = -1;
-	off_t offset = (off_t)at;
-
-	(void)bytes;
-	if (file < 0)
-		file = numbers_file();
-	return sendfile(fd, file, &offset, size);
-}
-
-static long by_splice(int fd, char *bytes, size_t size, uint64_t at)
-{
-	static char rest[65536];
-	int pipe_fds[2], code;
-	long result;
-
-	(void)at;
-	GIVES(0, pipe(pipe_fds));
-	GIVES(size, write(pipe_fds[1], bytes, size));
-	result = splice(pipe_fds[0], NULL, fd, NULL, size, 0);
-	code = errno;
-	if (result < (long)size)
-		SYS(read(pipe_fds[0], rest, sizeof(rest)));
-	GIVES(0, close(pipe_fds[0]));
-	GIVES(0, close(pipe_fds[1]));
-	errno = code;
-	return result;
-}
-
-static long by_sendmmsg(int fd, char *bytes, size_t size, uint64_t at)
-{
-	struct iovec parts[2] = { { bytes, size / 2 }, { bytes + size / 2, size - size / 2 } };
-	struct mmsghdr messages[2] = { 0 };
-	long count, sent;
-
-	(void)at;
-	messages[0].msg_hdr = (struct msghdr){ .msg_iov = &parts[0], .msg_iovlen = 1 };
-	messages[1].msg_hdr = (struct msghdr){ .msg_iov = &parts[1], .msg_iovlen = 1 };
-	count = sendmmsg(fd, messages, 2, 0);
-	if (count <= 0)
-		return count;
-	sent = messages[0].msg_len;
-	if (count == 2 && sent == (long)parts[0].iov_len)
-		sent += messages[1].msg_len;
-	else if (count == 2)		/* a hole: nobody could go on from there */
-		skip("the second message went after half of the first");
-	return sent;
-}
-
-static long by_sendmsg_with_control(int fd, char *bytes, size_t size, uint64_t at)
-{
-	union { struct cmsghdr header; char room[CMSG_SPACE(4)]; } control = { .header = { CMSG_LEN(4), IPPROTO_IP, IP_TTL } };
-	struct iovec part = { bytes, size };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
-
-	(void)at;
-	return sendmsg(fd, &message, 0);
-}
-
-static long by_sendto_with_address(int fd, char *bytes, size_t size, uint64_t at)
-{
-	struct sockaddr_in peer;
-	socklen_t length = sizeof(peer);
-
-	(void)at;
-	GIVES(0, getpeername(fd, (void *)&peer, &length));
-	return sendto(fd, bytes, size, 0, (void *)&peer, length);
-}
-
-static long by_send_with_a_rare_flag(int fd, char *bytes, size_t size, uint64_t at)
-{
-	(void)at;
-	return send(fd, bytes, size, MSG_CONFIRM);
-}
-
-static long by_pwritev2(int fd, char *bytes, size_t size, uint64_t at)
-{
-	struct iovec part = { bytes, size };
-
-	(void)at;
-	return pwritev2(fd, &part, 1, -1, 0);
-}
-
-static long by_a_large_write(int fd, char *bytes, size_t size, uint64_t at)
-{
-	static char large[20000];
-
-	(void)bytes;
-	(void)size;
-	number_bytes(large, at, sizeof(large));
-	return write(fd, large, sizeof(large));
-}
+enum { ROOM = 8192, PIECE = PIECE_MAX, WRITES = 60 };
 
 /* Reads what is there, at most `most`; the new number of bytes. */
 static uint64_t read_on(int fd, uint64_t got, size_t most)
@@ -153,7 +38,7 @@ static void read_rest(int fd, uint64_t got, uint64_t sent)
 /* A non-blocking server writes, and sends by `other`, in turns; its peer takes a little whenever nothing more goes in. */
 static void *alternate(void *argument)
 {
-	way ways[2] = { by_write, *(way *)argument };
+	send_way ways[2] = { by_write, *(send_way *)argument };
 	uint64_t sent = 0, got = 0, tries = 0;
 	int pair[2], epoll;
 	char bytes[PIECE];
@@ -182,7 +67,7 @@ static void *alternate(void *argument)
 	return NULL;
 }
 
-static void alternates_with(way other)
+static void alternates_with(send_way other)
 {
 	for (int round = 0; round < 8; round++) {
 		pthread_t thread;	/* a new one begins with its loop untried */
@@ -343,7 +228,7 @@ static void *read_slowly(void *argument)
 
 CASE(a_blocking_server_waits_for_its_peer_in_every_call)
 {
-	way ways[] = { by_sendfile, by_splice, by_sendmmsg, by_sendmsg_with_control, by_pwritev2, by_a_large_write };
+	send_way ways[] = { by_sendfile, by_splice, by_sendmmsg, by_sendmsg_with_control, by_pwritev2, by_a_large_write };
 	int pair[2], epoll, count = sizeof(ways) / sizeof(*ways);
 	struct reader reader = { 0 };
 	uint64_t sent = 0;
@@ -370,7 +255,7 @@ CASE(a_blocking_server_waits_for_its_peer_in_every_call)
 /* Fills a blocking connection by a loop, without ever waiting, until no call gets anything in. */
 static void fill_blocking(int pair[2])
 {
-	way ways[] = { by_write, by_sendfile, by_sendmmsg };
+	send_way ways[] = { by_write, by_sendfile, by_sendmmsg };
 	char bytes[PIECE];
 	int epoll, flags;
 
@@ -414,7 +299,7 @@ CASE(a_send_timeout_ends_the_wait_for_a_full_peer)
 
 CASE(a_lost_peer_is_told_of_by_every_call)
 {
-	way ways[] = { by_sendfile, by_splice, by_sendmmsg, by_sendmsg_with_control, by_pwritev2, by_a_large_write };
+	send_way ways[] = { by_sendfile, by_splice, by_sendmmsg, by_sendmsg_with_control, by_pwritev2, by_a_large_write };
 	struct linger linger = { 1, 0 };
 	char bytes[PIECE];
 	int pair[2], epoll;
