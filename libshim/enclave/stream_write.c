@@ -7,7 +7,6 @@
 #include <linux/poll.h>
 #include "../wire/ring.h"
 #include "signal.h"
-#include "check.h"
 #include "stream.h"
 
 enum { POST_MAX = BACKLOG_BYTES, MSG_DONTWAIT_ = 0x40, MSG_NOSIGNAL_ = 0x4000, MSG_MORE_ = 0x8000, BACKLOG_TRIES = 20000,
@@ -129,11 +128,8 @@ static long posts_begin(struct thread *thread, int fd)
 	return stream_error(__NR_sendto, state);
 }
 
-/* An error that the helper met in the program's stead, if a send can meet it; SIGPIPE with it. */
 static long broken(long result, uint32_t flags)
 {
-	if (result < 0)
-		result = check_result(__NR_sendto, &call_shapes[__NR_sendto], NULL, result);
 	if (result == -EPIPE && !(flags & MSG_NOSIGNAL_))
 		gate3(__NR_tgkill, gate0(__NR_getpid), gate0(__NR_gettid), SIGPIPE_);
 	return result;
