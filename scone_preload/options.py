@@ -5,6 +5,7 @@ Imported on every start, so it imports nothing: a dataclass alone would cost 6 m
 
 SHIM_VARIABLE_VERSION = 2
 FLAG_TRACE, FLAG_TRACE_FAILING, FLAG_STATS, FLAG_NO_IO_URING, FLAG_FIRST, FLAG_POLICY = (1 << bit for bit in range(6))
+FLAG_LIVE, FLAG_LATENCY, FLAG_LOG = 1 << 8, 1 << 9, 1 << 10
 
 MODES = {"sync": 0, "async": 1}
 EXIT_COST_MAX = 1_000_000_000

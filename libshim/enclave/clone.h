@@ -16,6 +16,6 @@ _Noreturn void thread_exit(struct thread *thread, long status);
 void thread_fork_lock(void);
 void thread_fork_unlock(void);
 
-/* Sums the counts of all threads and sends them; zeroes them. `is_end`: of the process, not before an exec. */
+/* Sends what all threads have counted since this was called last. `is_end`: of the process, not before an exec. */
 void stats_send(bool is_end);
 #endif

@@ -282,6 +282,15 @@ void control_helper(int32_t pid)
 		return;		/* without a runtime only waits for the helper notice that it is gone */
 }
 
+void control_live(int fd)
+{
+	struct ctl_header message;
+
+	header_fill(&message, CTL_LIVE, 0);
+	if (packet_send(&message, sizeof message, NULL, NULL, fd) < 0)
+		return;		/* without a runtime nobody reads */
+}
+
 void control_start(void)
 {
 	uint64_t limit[2];

@@ -7,6 +7,7 @@
 #include <linux/time.h>
 #include "dispatch.h"
 #include "control.h"
+#include "live.h"
 #include "policy.h"
 #include "shield.h"
 #include "shim_abi.h"
@@ -74,6 +75,17 @@ static long serve_traced(struct frame *frame, uint32_t nr)
 	return result;
 }
 
+/* What somebody outside looks at. */
+static long serve_watched(struct frame *frame, uint32_t nr)
+{
+	uint64_t start = live_begin();
+	long result = enclave.flags & FLAG_TRACE ? serve_traced(frame, nr) : serve(frame, nr);
+
+	if (enclave.flags & FLAG_LIVE && result != -GATE_RESTART)
+		live_end(thread_self(), nr, start);
+	return result;
+}
+
 long dispatch(struct frame *frame)
 {
 	struct thread *thread = thread_self();
@@ -85,7 +97,7 @@ long dispatch(struct frame *frame)
 		return deny(nr, ENOSYS);
 	thread->stats.calls[nr]++;
 	thread->stats.calls_by_route[call_shapes[nr].route & 3]++;
-	result = unlikely(enclave.flags & FLAG_TRACE) ? serve_traced(frame, nr) : serve(frame, nr);
+	result = unlikely(enclave.flags & (FLAG_TRACE | FLAG_LIVE)) ? serve_watched(frame, nr) : serve(frame, nr);
 	if (unlikely(result == -GATE_RESTART)) {
 		frame->rip = frame->retry;
 		return nr;

@@ -31,6 +31,10 @@ enum enclave_flags {
 	FLAG_NO_URING      = 1u << 3,
 	FLAG_FIRST         = 1u << 4,	/* the process that scone-wrap became; its children lose it */
 	FLAG_POLICY        = 1u << 5,	/* nothing runs before the runtime has handed over a policy */
+	FLAG_EXECED        = 1u << 6,	/* this image was executed by a wrapped process */
+	FLAG_COUNTED       = 1u << 7,	/* and that process has counted itself: it is no vfork child */
+	FLAG_LIVE          = 1u << 8,	/* counts are to be read while the process runs (live.c) */
+	FLAG_LATENCY       = 1u << 9,	/* and each call is timed */
 };
 
 struct enclave {

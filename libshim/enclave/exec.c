@@ -48,6 +48,14 @@ static long environment_find(char **environment, long count, const char *name)
 	return count;
 }
 
+/* The new image's: a vfork child is a process of its own, which the shim has not counted. */
+static uint32_t flags_of(bool is_vfork_child)
+{
+	if (is_vfork_child)
+		return (enclave.flags & ~(uint32_t)(FLAG_FIRST | FLAG_COUNTED)) | FLAG_EXECED;
+	return enclave.flags | FLAG_EXECED | FLAG_COUNTED;
+}
+
 static void setting_write(char *bytes, uint64_t nonce)
 {
 	struct text text = { bytes, 0, SETTING_MAX };
@@ -60,7 +68,7 @@ static void setting_write(char *bytes, uint64_t nonce)
 	text_add(&text, ",");
 	text_add_number(&text, (long)enclave.exit_cost);
 	text_add(&text, ",");
-	text_add_number(&text, enclave.flags & (thread_self()->gate_only ? ~(uint32_t)FLAG_FIRST : ~0u));
+	text_add_number(&text, flags_of(thread_self()->gate_only));
 	text_add(&text, ",");
 	text_add_number(&text, (long)(nonce & INT64_MAX));
 }
@@ -113,7 +121,6 @@ static long image_start(struct frame *frame, struct image *image, const uint64_t
 		    "would run unprotected: make it readable there");
 		return -EACCES;
 	}
-	thread->stats.execs++;
 	if (!thread->gate_only)
 		ring_stop(thread);
 	if (enclave.flags & FLAG_STATS && !thread->gate_only)

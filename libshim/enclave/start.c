@@ -11,6 +11,7 @@
 #include <linux/mman.h>
 #include <linux/prctl.h>
 #include "control.h"
+#include "live.h"
 #include "patch.h"
 #include "ring.h"
 #include "shim_abi.h"
@@ -196,8 +197,10 @@ __attribute__((constructor)) static void shim_start(int argc, char **argv, char 
 	environment_end_set((uint64_t)environment_compact(environment, first, end));
 	doors_resolve();
 	control_start();
-	control_hello(!(enclave.flags & FLAG_FIRST), nonce);
-	thread->stats.processes = enclave.flags & FLAG_FIRST ? 1 : 0;
+	control_hello(enclave.flags & FLAG_EXECED, nonce);
+	live_start(thread);
+	thread->stats.processes = enclave.flags & FLAG_COUNTED ? 0 : 1;
+	thread->stats.execs = enclave.flags & FLAG_EXECED ? 1 : 0;
 	patch_start();
 	signal_start();
 	thread_enter(thread);
