@@ -22,6 +22,9 @@ class Options:
         "path",
         "quiet",
         "stats",
+        "stats_fd",
+        "stats_latency",
+        "stats_socket",
         "syscalls",
         "trace",
         "trace_failing",
@@ -40,6 +43,8 @@ class Options:
         io_uring: bool = True,
         quiet: bool = False,
         path: str = "",
+        stats_socket: str = "",
+        stats_latency: bool = False,
     ) -> None:
         self.binary = binary
         self.arguments = arguments
@@ -50,6 +55,9 @@ class Options:
         self.trace_failing = trace_failing
         self.io_uring = io_uring
         self.quiet = quiet
+        self.stats_socket = stats_socket
+        self.stats_fd = -1  # what listens there
+        self.stats_latency = stats_latency
         self.path = path  # of a rewritten program: then `binary` is its argument 0 alone
 
     def shim_variable(self, control_fd: int, nonce: int) -> str:
@@ -63,6 +71,8 @@ class Options:
         # the shell's next prompt.
         if self.stats is not None or self.trace is not None:
             flags |= FLAG_STATS
+        if self.stats_socket:
+            flags |= FLAG_LIVE | (FLAG_LATENCY if self.stats_latency else 0)
         if not self.io_uring:
             flags |= FLAG_NO_IO_URING
         return f"{SHIM_VARIABLE_VERSION},{control_fd},{MODES[self.syscalls]},{self.exit_cost},{flags},{nonce}"

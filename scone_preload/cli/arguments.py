@@ -22,6 +22,14 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         (),
         "at the end, say what crossed the boundary: as a table on standard error, or as JSON in FILE",
     ),
+    (
+        "--stats-socket",
+        "PATH",
+        (),
+        "serve them while the program runs, in Prometheus's text format, on a unix socket: for HTTP clients too (curl"
+        " --unix-socket PATH http://scone/metrics)",
+    ),
+    ("--stats-latency", "", (), "time each call as well, for histograms on that socket; some 20 ns a call"),
     ("--trace", "[=FILE]", (), "print every syscall, like strace, on standard error or in FILE"),
     ("--trace-failing", "", (), "print only the syscalls that fail; implies --trace"),
     ("--no-io-uring", "", (), "let the helper's threads make plain calls only"),
@@ -83,6 +91,8 @@ def parse(given: dict[str, str | None], rest: list[str]) -> Options:
     if not rest:
         raise UserError("no program given", "BINARY", f"write scone-wrap [options] BINARY [ARGS...]; {_SEE_HELP}")
     failing = "--trace-failing" in given
+    if "--stats-latency" in given and "--stats-socket" not in given:
+        raise UserError("nothing would show the times", "--stats-latency", "add --stats-socket PATH")
     return Options(
         binary=rest[0],
         arguments=tuple(rest[1:]),
@@ -93,6 +103,8 @@ def parse(given: dict[str, str | None], rest: list[str]) -> Options:
         trace_failing=failing,
         quiet="--quiet" in given,
         io_uring="--no-io-uring" not in given,
+        stats_socket=given.get("--stats-socket") or "",
+        stats_latency="--stats-latency" in given,
     )
 
 

@@ -8,12 +8,14 @@ closed, which its shim takes as a refusal: the host never guesses.
 """
 
 import contextlib
+import io
 import os
 import selectors
 import signal
 import socket
 import struct
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 from scone_preload.errors import BadMessage
 from scone_preload.options import Options
@@ -26,6 +28,10 @@ from scone_preload.runtime.sites import answer_sites
 from scone_preload.runtime.statistics import Totals, as_json, as_table
 from scone_preload.runtime.tracing import format_trace
 
+if TYPE_CHECKING:
+    from scone_preload.runtime.watched import Watched
+
+Carried: TypeAlias = socket.socket | io.FileIO | None  # what comes with a message: where to answer, or a memory file
 IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTSTP", "SIGTTIN", "SIGTTOU")
 MESSAGES_AT_ONCE = 64  # between two looks at the other descriptors
 _CREDENTIALS = struct.Struct("iII")
@@ -47,6 +53,7 @@ class Host:
         self.alive = True
         self.selector = selectors.DefaultSelector()
         self.helpers = HelperWatch(self.selector, self.serve_all)
+        self.watched = watched_by(self) if options.stats_fd >= 0 else None
 
     def run(self) -> None:
         """Serve until no wrapped process is left."""
@@ -57,6 +64,8 @@ class Host:
                 for key, _ in selector.select():
                     if key.fd in selector.get_map():  # else another event of this round has taken it out
                         key.data()
+            if self.watched is not None:
+                self.watched.close()
         self.write_statistics()
 
     def serve(self) -> bool:
@@ -78,15 +87,19 @@ class Host:
         while self.serve():
             pass
 
-    def take(self, packet: bytes, pid: int, answer: socket.socket | None) -> None:
+    def take(self, packet: bytes, pid: int, answer: Carried) -> None:
         """Handle one packet of process `pid`; answer it when it carries a socket."""
         try:
             message = wire.parse(packet)
         except BadMessage as error:
             self.say(f"scone-wrap: {error}\n")
             return
+        if isinstance(message, wire.Live):
+            if answer is not None and self.watched is not None:
+                self.watched.counts.take(pid or message.header.pid, answer.fileno())
+            return
         reply = self.reply_to(message, pid)
-        if answer is not None:
+        if isinstance(answer, socket.socket):
             with contextlib.suppress(OSError):  # the asker may have been killed meanwhile
                 answer.send(reply, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 
@@ -152,8 +165,8 @@ class Host:
             self.say(f"scone-wrap: can't write the statistics: {path}: {error.strerror}; name another file\n")
 
 
-def receive(control: socket.socket) -> tuple[bytes, int, socket.socket | None] | None:
-    """Return packet, sender's pid and answer socket; None when nothing waits, an empty packet at end of file."""
+def receive(control: socket.socket) -> tuple[bytes, int, Carried] | None:
+    """Return packet, sender's pid and what it carries; None when nothing waits, an empty packet at end of file."""
     try:
         packet, ancillary, flags, _ = control.recvmsg(
             wire.PACKET_MAX + 1, _ANCILLARY, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
@@ -169,19 +182,28 @@ def receive(control: socket.socket) -> tuple[bytes, int, socket.socket | None] |
             descriptors += struct.unpack(f"{len(data) // 4}i", data[: len(data) // 4 * 4])
     for surplus in descriptors[1:]:
         os.close(surplus)
-    answer = as_socket(descriptors[0]) if descriptors else None
+    answer = as_carried(descriptors[0]) if descriptors else None
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         packet = b"\0"  # no message of ours: refused by the parser
     return packet, pid, answer
 
 
-def as_socket(fd: int) -> socket.socket | None:
-    """Return the socket that `fd` is; close it and return None when it is something else."""
-    try:
+def as_carried(fd: int) -> Carried:
+    """Return the socket that `fd` is, or the file that it is; the caller closes it."""
+    with contextlib.suppress(OSError):
         return socket.socket(fileno=fd)
-    except OSError:
+    try:
+        return io.FileIO(fd)
+    except OSError:  # a directory
         os.close(fd)
         return None
+
+
+def watched_by(host: Host) -> "Watched":
+    """Return what serves this host's statistics while it runs."""
+    from scone_preload.runtime.watched import Watched  # lazy: only with --stats-socket
+
+    return Watched(host.options, host.selector, host.serve_all, host.events.counts)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -193,7 +215,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 def run_host(options: Options, control_fd: int, program_fd: int, trace_fd: int) -> int:
     """Be the runtime host until the last wrapped process has ended; return the exit status."""
-    error_fd = detach({control_fd, program_fd, trace_fd})
+    error_fd = detach({control_fd, program_fd, trace_fd, options.stats_fd})
     with socket.socket(fileno=control_fd) as control:
         Host(options, control, program_fd, error_fd, trace_fd).run()
     return 0
