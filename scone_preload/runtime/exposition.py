@@ -77,7 +77,7 @@ def _lines(counts: Counts, events: Mapping[str, int], names: Mapping[int, str], 
     for name, counter, text in COUNTERS:
         yield from family(name, "counter", text, [("", {}, counts.one(counter))])
     by_direction = [("", {"direction": way}, counts.one(f"bytes_{way}")) for way in ("in", "out")]
-    yield from family("bytes_total", "counter", "Data that calls brought in from the host, and out to it.", by_direction)
+    yield from family("bytes_total", "counter", "Data that calls brought in and out.", by_direction)
     waits = [("", {"end": end}, counts.one(f"ring_{end}")) for end in ("spun", "slept")]
     yield from family("ring_waits_total", "counter", "Waits for the helper's reply, by how they ended.", waits)
     kinds = [("", {"kind": kind}, events.get(kind, 0)) for kind in wire.EVENT_KINDS.values()]

@@ -1,4 +1,4 @@
-"""Reads what wrapped processes count while they run: each hands over a memory file (libshim/wire/live.h) and counts in it.
+"""Reads what wrapped processes count while they run: each hands over a memory file and counts in it (wire/live.h).
 
 Files are read, not mapped: a process that cuts its file short does no harm then, and what was never written takes no
 memory. What a process counted stays in the sums when it ends or executes another program.
@@ -51,7 +51,7 @@ class LiveCounts:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # two for each process
 
     def take(self, pid: int, fd: int) -> None:
-        """Count in what process `pid` hands over from now on; what it counted before is kept. `fd` stays the caller's."""
+        """Process `pid` counts in `fd` from now on; what it counted before is kept. `fd` stays the caller's."""
         self._end(pid)
         if not is_memory_file(fd):
             return

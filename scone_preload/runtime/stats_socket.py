@@ -1,8 +1,8 @@
 """Serves text on a unix socket, to HTTP clients and to plain ones, from within the runtime host's loop.
 
-A client that asks by HTTP (`curl --unix-socket PATH http://scone/metrics`) gets an HTTP/1.0 answer; any other that sends a
-line, or ends its side (`nc -NU PATH </dev/null`), gets the bare text. Nobody is waited for: a client that is slow to ask
-or to read costs a place among CLIENTS_MAX, and the oldest goes when there is none left.
+A client that asks by HTTP (`curl --unix-socket PATH http://scone/metrics`) gets an HTTP/1.0 answer; any other that
+sends a line, or ends its side (`nc -NU PATH </dev/null`), gets the bare text. Nobody is waited for: a client that is
+slow to ask or to read costs a place among CLIENTS_MAX, and the oldest goes when there is none left.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CLIENTS_MAX = 16
 REQUEST_MAX = 8192
-BACKLOG = 16
+BACKLOG = 128
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 EVENT_READ, EVENT_WRITE = 1, 2
 
@@ -28,9 +28,12 @@ def listen(path: str) -> int:
     """Return a listening socket at an absolute `path`, for its owner alone; raises UserError."""
     import socket  # lazy: only a start with --stats-socket needs it
 
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _make_way(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    try:
         mask = os.umask(0o177)
         try:
             listener.bind(path)
@@ -39,9 +42,13 @@ def listen(path: str) -> int:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        words = error.strerror or str(error)  # "AF_UNIX path too long" has no number
-        raise UserError("can't serve the statistics", path, f"{words}; name another path") from None
+        raise _unusable(path, error) from None
     return listener.detach()
+
+
+def _unusable(path: str, error: OSError) -> UserError:
+    words = error.strerror or str(error)  # "AF_UNIX path too long" has no number
+    return UserError("can't serve the statistics", path, f"{words}; name another path")
 
 
 def _make_way(path: str) -> None:
@@ -158,5 +165,5 @@ def answer_to(asked: bytes, *, at_end: bool, text: Callable[[], str]) -> bytes:
 
 def _http(status: str, body: str, *, only_head: bool = False) -> bytes:
     raw = body.encode()
-    head = f"HTTP/1.0 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(raw)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + (b"" if only_head else raw)
+    lines = (f"HTTP/1.0 {status}", f"Content-Type: {CONTENT_TYPE}", f"Content-Length: {len(raw)}", "Connection: close")
+    return "\r\n".join((*lines, "", "")).encode() + (b"" if only_head else raw)
