@@ -19,6 +19,8 @@ class Options:
         "binary",
         "exit_cost",
         "io_uring",
+        "log",
+        "log_format",
         "path",
         "quiet",
         "stats",
@@ -45,6 +47,8 @@ class Options:
         path: str = "",
         stats_socket: str = "",
         stats_latency: bool = False,
+        log: str = "",
+        log_format: str = "text",
     ) -> None:
         self.binary = binary
         self.arguments = arguments
@@ -58,7 +62,14 @@ class Options:
         self.stats_socket = stats_socket
         self.stats_fd = -1  # what listens there
         self.stats_latency = stats_latency
+        self.log = log
+        self.log_format = log_format
         self.path = path  # of a rewritten program: then `binary` is its argument 0 alone
+
+    @property
+    def has_own_log(self) -> bool:
+        """Are the shims' lines to be told to the runtime host, which writes them where they belong?"""
+        return bool(self.log) or self.log_format != "text"
 
     def shim_variable(self, control_fd: int, nonce: int) -> str:
         """Return the value of SCONE_SHIM for the first process (docs/internals.md, section 1)."""
@@ -73,6 +84,8 @@ class Options:
             flags |= FLAG_STATS
         if self.stats_socket:
             flags |= FLAG_LIVE | (FLAG_LATENCY if self.stats_latency else 0)
+        if self.has_own_log:
+            flags |= FLAG_LOG
         if not self.io_uring:
             flags |= FLAG_NO_IO_URING
         return f"{SHIM_VARIABLE_VERSION},{control_fd},{MODES[self.syscalls]},{self.exit_cost},{flags},{nonce}"

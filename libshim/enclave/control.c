@@ -178,13 +178,12 @@ void control_hello(bool after_exec, uint64_t nonce)
 	gate2(__NR_munmap, packet, 2 * CTL_PACKET_MAX);
 }
 
-void control_event(uint32_t kind, uint32_t nr, const char *text)
+bool control_event(uint32_t kind, uint32_t nr, const char *text)
 {
 	struct ctl_event event = { .kind = kind, .nr = nr };
 
 	header_fill(&event.header, CTL_EVENT, 0);
-	if (packet_send(&event.header, sizeof event, text, NULL, -1) < 0)
-		return;		/* without a runtime there is nobody to tell; what is refused stays refused */
+	return packet_send(&event.header, sizeof event, text, NULL, -1) >= 0;
 }
 
 long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, struct ctl_exec_answer *given)

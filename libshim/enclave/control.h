@@ -17,8 +17,8 @@
  */
 void control_hello(bool after_exec, uint64_t nonce);
 
-/* One line for the runtime's log; nr is a call number or ~0. Never fails: without a runtime it does nothing. */
-void control_event(uint32_t kind, uint32_t nr, const char *text);
+/* One line for the runtime's log; nr is a call number or ~0. False without a runtime: then it does nothing. */
+bool control_event(uint32_t kind, uint32_t nr, const char *text);
 
 /* May the program exec `path`? 0, the shim to preload in `shim` (capacity CTL_PATH_MAX) and the answer's head in *given, or
  * -errno; says why. */

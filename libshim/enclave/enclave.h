@@ -35,6 +35,7 @@ enum enclave_flags {
 	FLAG_COUNTED       = 1u << 7,	/* and that process has counted itself: it is no vfork child */
 	FLAG_LIVE          = 1u << 8,	/* counts are to be read while the process runs (live.c) */
 	FLAG_LATENCY       = 1u << 9,	/* and each call is timed */
+	FLAG_LOG           = 1u << 10,	/* the runtime writes what the shim has to say */
 };
 
 struct enclave {
@@ -92,7 +93,7 @@ void text_add(struct text *text, const char *string);
 void text_add_number(struct text *text, long number);
 void text_add_hex(struct text *text, uint64_t number);
 
-/* Writes one line "scone: ..." to the program's stderr. */
+/* Writes one line "scone: ..." to the program's stderr; with FLAG_LOG the runtime is told it instead. */
 void say(const char *line);
 
 #endif

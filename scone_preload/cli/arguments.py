@@ -4,6 +4,7 @@ argparse would cost 6 ms of every start, more than everything else scone-wrap do
 """
 
 from scone_preload.errors import UserError
+from scone_preload.log import FORMATS, TEXT
 from scone_preload.options import EXIT_COST_MAX, MODES, Options
 
 # name, value ("" none, "X" required, "[=X]" optional), words that complete it, help
@@ -32,6 +33,13 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("--stats-latency", "", (), "time each call as well, for histograms on that socket; some 20 ns a call"),
     ("--trace", "[=FILE]", (), "print every syscall, like strace, on standard error or in FILE"),
     ("--trace-failing", "", (), "print only the syscalls that fail; implies --trace"),
+    (
+        "--log-format",
+        "FORMAT",
+        FORMATS,
+        "how scone-wrap's own lines look: text, or json, one object a line (docs/logs.md)",
+    ),
+    ("--log", "FILE", (), "append these lines to FILE, instead of writing them on standard error"),
     ("--no-io-uring", "", (), "let the helper's threads make plain calls only"),
     ("--quiet", "", (), "don't say at the start, where standard error is a terminal, which mode runs"),
     (
@@ -66,6 +74,16 @@ def split(argv: list[str]) -> tuple[dict[str, str | None], list[str]]:
         name = SHORT.get(name, name)
         given[name] = _value_of(name, value if equals else None, rest)
     return given, rest
+
+
+def wants_json(argv: list[str]) -> bool:
+    """Is an error in this command line to be told as JSON? It may be one that split() finds."""
+    for at, word in enumerate(argv):
+        if word == "--log-format=json" or argv[at : at + 2] == ["--log-format", "json"]:
+            return True
+        if not word.startswith("-") and not argv[at - 1].startswith("-"):
+            return False
+    return False
 
 
 def _value_of(name: str, value: str | None, rest: list[str]) -> str | None:
@@ -105,6 +123,8 @@ def parse(given: dict[str, str | None], rest: list[str]) -> Options:
         io_uring="--no-io-uring" not in given,
         stats_socket=given.get("--stats-socket") or "",
         stats_latency="--stats-latency" in given,
+        log=given.get("--log") or "",
+        log_format=given.get("--log-format") or TEXT,
     )
 
 

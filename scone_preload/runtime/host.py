@@ -9,6 +9,7 @@ closed, which its shim takes as a refusal: the host never guesses.
 
 import contextlib
 import io
+import json
 import os
 import selectors
 import signal
@@ -18,9 +19,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from scone_preload.errors import BadMessage
+from scone_preload.log import JSON, LOG, STANDARD_ERROR, Log, write_all
 from scone_preload.options import Options
 from scone_preload.runtime import wire
-from scone_preload.runtime.events import EventLog
+from scone_preload.runtime.events import LEVELS, EventLog
 from scone_preload.runtime.execs import decide
 from scone_preload.runtime.helpers import HelperWatch
 from scone_preload.runtime.names import call_names
@@ -29,6 +31,7 @@ from scone_preload.runtime.statistics import Totals, as_json, as_table
 from scone_preload.runtime.tracing import format_trace
 
 if TYPE_CHECKING:
+    from scone_preload.log import Fact
     from scone_preload.runtime.watched import Watched
 
 Carried: TypeAlias = socket.socket | io.FileIO | None  # what comes with a message: where to answer, or a memory file
@@ -46,9 +49,10 @@ class Host:
         self.control = control
         self.program_fd = program_fd
         self.error_fd = error_fd
+        self.log = Log(error_fd if LOG.fd == STANDARD_ERROR else LOG.fd, LOG.format)
         self.trace_fd = trace_fd
         self.totals = Totals()
-        self.events = EventLog(call_names)
+        self.events = EventLog(call_names, all_kinds=options.has_own_log)
         self.first_reported = False
         self.alive = True
         self.selector = selectors.DefaultSelector()
@@ -92,7 +96,7 @@ class Host:
         try:
             message = wire.parse(packet)
         except BadMessage as error:
-            self.say(f"scone-wrap: {error}\n")
+            self.say(f"scone-wrap: {error}\n", "error", "error", pid=pid)
             return
         if isinstance(message, wire.Live):
             if answer is not None and self.watched is not None:
@@ -115,12 +119,19 @@ class Host:
             case wire.Trace():
                 self.write_trace(format_trace(message))
             case wire.Event():
-                self.say(self.events.take(message))
+                self.tell(message)
             case wire.Helper():
                 self.helpers.take(pid or message.header.pid, message.pid)
             case wire.Hello():
                 self.totals.hellos += 1
         return b""
+
+    def tell(self, event: wire.Event) -> None:
+        """Count an event, and say what is new."""
+        text = self.events.take(event)
+        if text:
+            call = self.events.call_of(event)
+            self.say(text, event.kind, LEVELS[event.kind], pid=event.header.pid, call=call)
 
     def count(self, message: wire.Stats) -> bytes:
         self.totals.add(message)
@@ -128,19 +139,26 @@ class Host:
             return b""
         self.first_reported = True
         if self.options.stats == "":
-            self.say(self.table())  # here, not by the program: it may have closed its standard error
+            self.say_statistics()  # here, not by the program: it may have closed its standard error
         self.write_statistics()  # the first process waits for the answer: who waits for its end finds the file
         return wire.build_text_answer(b"")
 
-    def table(self) -> str:
-        return as_table(self.totals, self.events.counts, complete=self.first_reported, names=call_names())
+    def say_statistics(self) -> None:
+        known = (self.totals, self.events.counts)
+        if self.log.format == JSON:
+            report = json.loads(as_json(*known, complete=self.first_reported, names=call_names()))
+            self.log.write("what crossed the boundary", "statistics", statistics=report)
+        else:
+            self.say(as_table(*known, complete=self.first_reported, names=call_names()))
 
     def program_ended(self) -> None:
         """The first process is gone: say what it could not say itself, and let go of standard error."""
         self.selector.unregister(self.program_fd)
         self.serve()
         if self.options.stats == "" and not self.first_reported:
-            self.say(self.table())
+            self.say_statistics()
+        if self.log.fd == self.error_fd:
+            self.log.fd = -1
         os.close(self.error_fd)
         self.error_fd = -1
 
@@ -148,8 +166,8 @@ class Host:
         target = self.trace_fd if self.options.trace else self.error_fd
         write_all(target, line.encode(errors="backslashreplace"))
 
-    def say(self, text: str) -> None:
-        write_all(self.error_fd, text.encode(errors="backslashreplace"))
+    def say(self, text: str, kind: str = "message", level: str = "info", **facts: "Fact") -> None:
+        self.log.say(text, kind, level, **facts)
 
     def write_statistics(self) -> None:
         """Write the report that was asked for as a file, as far as it is known: whole, or not at all."""
@@ -162,7 +180,8 @@ class Host:
                 file.write(as_json(self.totals, self.events.counts, complete=self.first_reported, names=call_names()))
             os.replace(temporary, path)
         except OSError as error:
-            self.say(f"scone-wrap: can't write the statistics: {path}: {error.strerror}; name another file\n")
+            words = f"scone-wrap: can't write the statistics: {path}: {error.strerror}; name another file\n"
+            self.say(words, "error", "error")
 
 
 def receive(control: socket.socket) -> tuple[bytes, int, Carried] | None:
@@ -206,16 +225,9 @@ def watched_by(host: Host) -> "Watched":
     return Watched(host.options, host.selector, host.serve_all, host.events.counts)
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write everything, or nothing more once the reader is gone."""
-    with contextlib.suppress(OSError):
-        while fd >= 0 and data:
-            data = data[os.write(fd, data) :]
-
-
 def run_host(options: Options, control_fd: int, program_fd: int, trace_fd: int) -> int:
     """Be the runtime host until the last wrapped process has ended; return the exit status."""
-    error_fd = detach({control_fd, program_fd, trace_fd, options.stats_fd})
+    error_fd = detach({control_fd, program_fd, trace_fd, options.stats_fd, LOG.fd})
     with socket.socket(fileno=control_fd) as control:
         Host(options, control, program_fd, error_fd, trace_fd).run()
     return 0
