@@ -30,7 +30,7 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         "serve them while the program runs, in Prometheus's text format, on a unix socket: for HTTP clients too (curl"
         " --unix-socket PATH http://scone/metrics)",
     ),
-    ("--stats-latency", "", (), "time each call as well, for histograms on that socket; some 20 ns a call"),
+    ("--stats-latency", "", (), "time each call as well, for histograms on that socket; some nanoseconds a call"),
     ("--trace", "[=FILE]", (), "print every syscall, like strace, on standard error or in FILE"),
     ("--trace-failing", "", (), "print only the syscalls that fail; implies --trace"),
     (

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CLIENTS_MAX = 16
 REQUEST_MAX = 8192
 BACKLOG = 128
+ENDING_TRIES, ENDING_WAIT_S = 50, 0.02
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 EVENT_READ, EVENT_WRITE = 1, 2
 
@@ -52,13 +53,26 @@ def _unusable(path: str, error: OSError) -> UserError:
 
 
 def _make_way(path: str) -> None:
-    """Remove a socket that nobody serves any more; refuse to touch anything else."""
+    """Remove a socket that nobody serves any more; refuse to touch anything else.
+
+    The runtime host of a service that is being restarted may still be about to end: it is given a second.
+    """
+    import time  # lazy: see above
+
+    for _ in range(ENDING_TRIES):
+        if not _is_served(path):
+            return
+        time.sleep(ENDING_WAIT_S)
+    raise UserError("another program serves at this socket", path, "name another path")
+
+
+def _is_served(path: str) -> bool:
     import socket  # lazy: see above
 
     try:
         info = os.lstat(path)
     except FileNotFoundError:
-        return
+        return False
     if info.st_mode & 0o170000 != 0o140000:
         raise UserError("there is a file that is no socket", path, "remove it, or name another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -67,10 +81,12 @@ def _make_way(path: str) -> None:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
-            return
+            return False
+        except FileNotFoundError:
+            return False
         except OSError:  # busy, or not ours to ask: somebody has it
-            pass
-    raise UserError("another program serves at this socket", path, "name another path")
+            return True
+    return True
 
 
 class StatsServer:

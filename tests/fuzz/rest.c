@@ -27,9 +27,10 @@ NOT_FUZZED(sys_rt_sigsuspend)
 NOT_FUZZED(sys_sigaltstack)
 NOT_FUZZED(sys_vfork)
 
-void control_event(uint32_t kind, uint32_t nr, const char *text)
+bool control_event(uint32_t kind, uint32_t nr, const char *text)
 {
 	(void)kind, (void)nr, (void)text;
+	return true;
 }
 
 void text_add(struct text *text, const char *string)

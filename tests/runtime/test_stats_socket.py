@@ -170,3 +170,11 @@ def test_a_socket_that_nobody_serves_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "s"))
     os.close(listen(str(tmp_path / "s")))
+
+
+def test_a_server_that_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
+    made = Serving(str(tmp_path / "s"))
+    ender = threading.Timer(0.2, made.close)
+    ender.start()
+    os.close(listen(made.path))
+    ender.join()
