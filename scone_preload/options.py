@@ -7,6 +7,7 @@ Imported on every start, so it imports nothing: a dataclass alone would cost 6 m
 
 SHIM_VARIABLE_VERSION = 2
 FLAG_TRACE, FLAG_TRACE_FAILING, FLAG_STATS, FLAG_NO_IO_URING, FLAG_FIRST, FLAG_POLICY = (1 << bit for bit in range(6))
+FLAG_LIVE, FLAG_LATENCY, FLAG_LOG = 1 << 8, 1 << 9, 1 << 10
 
 MODES = {"sync": 0, "async": 1}
 PRESETS = ("apache", "memcached", "nginx", "postgresql", "python", "redis", "sqlite")
@@ -23,10 +24,15 @@ class Options:
         "flags",
         "io_uring",
         "learn",
+        "log",
+        "log_format",
         "path",
         "policy",
         "quiet",
         "stats",
+        "stats_fd",
+        "stats_latency",
+        "stats_socket",
         "syscalls",
         "trace",
         "trace_failing",
@@ -48,6 +54,10 @@ class Options:
         flags: tuple[tuple[str, str | None], ...] = (),
         learn: str = "",
         path: str = "",
+        stats_socket: str = "",
+        stats_latency: bool = False,
+        log: str = "",
+        log_format: str = "text",
     ) -> None:
         self.binary = binary
         self.arguments = arguments
@@ -61,7 +71,17 @@ class Options:
         self.policy = policy
         self.flags = flags
         self.learn = learn
+        self.stats_socket = stats_socket
+        self.stats_fd = -1  # what listens there
+        self.stats_latency = stats_latency
+        self.log = log
+        self.log_format = log_format
         self.path = path  # of a rewritten program: then `binary` is its argument 0 alone
+
+    @property
+    def has_own_log(self) -> bool:
+        """Are the shims' lines to be told to the runtime host, which writes them where they belong?"""
+        return bool(self.log) or self.log_format != "text"
 
     def shim_variable(self, control_fd: int, nonce: int, *, has_policy: bool = False) -> str:
         """Return the value of SCONE_SHIM for the first process (docs/internals.md, section 1)."""
@@ -76,6 +96,10 @@ class Options:
             flags |= FLAG_STATS
         if has_policy:
             flags |= FLAG_POLICY
+        if self.stats_socket:
+            flags |= FLAG_LIVE | (FLAG_LATENCY if self.stats_latency else 0)
+        if self.has_own_log:
+            flags |= FLAG_LOG
         if not self.io_uring:
             flags |= FLAG_NO_IO_URING
         return f"{SHIM_VARIABLE_VERSION},{control_fd},{MODES[self.syscalls]},{self.exit_cost},{flags},{nonce}"

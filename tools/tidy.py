@@ -22,7 +22,7 @@ HEAD_MIN, HEAD_MAX = 3, 15
 
 # Which part may import which: its own level only within itself, and what stands before it.
 LEVELS = (
-    ("errors", "handlers", "options", "paths"),
+    ("errors", "handlers", "log", "options", "paths"),
     ("spec",),
     ("cache", "elf", "policy"),
     ("codegen", "keys"),

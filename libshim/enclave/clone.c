@@ -12,11 +12,14 @@
 #include "signal.h"
 #include "clone.h"
 #include "control.h"
+#include "live.h"
 #include "policy.h"
 #include "ring.h"
 #include "stream.h"
 
 enum { CLONE_ARGS_MAX = 128 };
+
+static struct wire_stats stats_sent;	/* of this process's counts */
 
 _Noreturn void door_leave_new(struct frame *frame);
 _Noreturn void thread_begin(struct thread *thread);
@@ -31,8 +34,10 @@ struct request {
 
 static void child_of_fork(struct thread *thread, uint64_t mask)
 {
+	live_after_fork(thread);
 	for (struct thread *each = thread_all(); each; each = each->next_all)
 		memset(&each->stats, 0, sizeof each->stats);
+	memset(&stats_sent, 0, sizeof stats_sent);
 	enclave.flags &= ~(uint32_t)FLAG_FIRST;
 	thread->tid = 0;
 	thread->is_guest = false;
@@ -180,17 +185,14 @@ void stats_send(bool is_end)
 {
 	struct ring_stats of_ring;
 	struct wire_stats sum;
-	uint64_t *total = (uint64_t *)&sum;
+	uint64_t *total = (uint64_t *)&sum, *sent = (uint64_t *)&stats_sent;
 
 	memset(&sum, 0, sizeof sum);
 	for (struct thread *each = thread_all(); each; each = each->next_all) {
 		const uint64_t *part = (const uint64_t *)&each->stats;
 
-		for (size_t i = 0; i < offsetof(struct wire_stats, calls) / 8; i++)
+		for (size_t i = 0; i < sizeof sum / 8; i++)
 			total[i] += part[i];
-		for (size_t i = 0; i < CTL_CALL_COUNT; i++)
-			sum.calls[i] += each->stats.calls[i];
-		memset(&each->stats, 0, sizeof each->stats);
 	}
 	for (size_t i = 0; i < CTL_CALL_COUNT; i++)
 		sum.calls_by_route[call_shapes[i].route & 3] += sum.calls[i];
@@ -199,6 +201,12 @@ void stats_send(bool is_end)
 	sum.ring_spun = of_ring.spun;
 	sum.ring_slept = of_ring.slept;
 	sum.ring_by_uring = of_ring.by_uring;
+	for (size_t i = 0; i < sizeof sum / 8; i++) {
+		uint64_t all = total[i];
+
+		total[i] -= sent[i];
+		sent[i] = all;
+	}
 	control_stats(&sum, is_end);
 }
 
@@ -206,8 +214,10 @@ long sys_exit(struct frame *frame);
 long sys_exit(struct frame *frame)
 {
 	struct thread *thread = thread_self();
+	const struct lane *lane = thread->lane;
 
 	ring_thread_exit(thread);
+	live_lane_free(lane);
 	thread_exit(thread, (long)frame->arg[0]);
 }
 

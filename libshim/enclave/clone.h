@@ -19,6 +19,6 @@ void thread_fork_unlock(void);
 /* In a child with descriptors of its own, before program code runs: closes what an exec of another thread holds open. */
 void exec_forget_held(bool has_own_memory);
 
-/* Sums the counts of all threads and sends them; zeroes them. `is_end`: of the process, not before an exec. */
+/* Sends what all threads have counted since this was called last. `is_end`: of the process, not before an exec. */
 void stats_send(bool is_end);
 #endif

@@ -178,13 +178,12 @@ void control_hello(bool after_exec, uint64_t nonce)
 	gate2(__NR_munmap, packet, 2 * CTL_PACKET_MAX);
 }
 
-void control_event(uint32_t kind, uint32_t nr, const char *text)
+bool control_event(uint32_t kind, uint32_t nr, const char *text)
 {
 	struct ctl_event event = { .kind = kind, .nr = nr };
 
 	header_fill(&event.header, CTL_EVENT, 0);
-	if (packet_send(&event.header, sizeof event, text, NULL, -1) < 0)
-		return;		/* without a runtime there is nobody to tell; what is refused stays refused */
+	return packet_send(&event.header, sizeof event, text, NULL, -1) >= 0;
 }
 
 long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, char *pin, struct ctl_exec_answer *given)
@@ -288,6 +287,15 @@ void control_helper(int32_t pid)
 	header_fill(&message.header, CTL_HELPER, 0);
 	if (packet_send(&message.header, sizeof message, NULL, NULL, -1) < 0)
 		return;		/* without a runtime only waits for the helper notice that it is gone */
+}
+
+void control_live(int fd)
+{
+	struct ctl_header message;
+
+	header_fill(&message, CTL_LIVE, 0);
+	if (packet_send(&message, sizeof message, NULL, NULL, fd) < 0)
+		return;		/* without a runtime nobody reads */
 }
 
 void control_start(void)

@@ -17,8 +17,8 @@
  */
 void control_hello(bool after_exec, uint64_t nonce);
 
-/* One line for the runtime's log; nr is a call number or ~0. Never fails: without a runtime it does nothing. */
-void control_event(uint32_t kind, uint32_t nr, const char *text);
+/* One line for the runtime's log; nr is a call number or ~0. False without a runtime: then it does nothing. */
+bool control_event(uint32_t kind, uint32_t nr, const char *text);
 
 /* May the program exec `path`? 0, the shim to preload in `shim` (capacity CTL_PATH_MAX), what its file was recognised by in
  * `pin` ("dev,ino,size,mtime,ctime" in nanoseconds; capacity CTL_PIN_MAX, empty: not told) and the answer's head in *given;
@@ -44,6 +44,9 @@ void control_stats(const struct wire_stats *stats, bool is_end);
 
 /* This process has the helper `pid` from now on; 0: it is about to end the one it has. The runtime watches it. */
 void control_helper(int32_t pid);
+
+/* Hands over the memory file that this process counts in (wire/live.h). The descriptor stays the caller's. */
+void control_live(int fd);
 
 /* One trace record with its strings, a packet built by trace.c. */
 void control_trace(struct ctl_trace *packet, size_t size);

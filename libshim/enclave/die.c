@@ -12,6 +12,8 @@ void say(const char *line)
 	char bytes[512];
 	struct text text = { bytes, 0, sizeof bytes };
 
+	if (enclave.flags & FLAG_LOG && control_event(CTL_EVENT_NOTICE, ~0u, line))
+		return;
 	text_add(&text, "scone: ");
 	text_add(&text, line);
 	text_add(&text, "\n");
@@ -42,8 +44,10 @@ _Noreturn void die(const char *reason)
 	speak_alone();
 	text_add(&text, "stopped: ");
 	text_add(&text, reason);
-	say(text.bytes);
-	control_event(CTL_EVENT_STOPPED, ~0u, reason);
+	if (!(enclave.flags & FLAG_LOG))
+		say(text.bytes);
+	if (!control_event(CTL_EVENT_STOPPED, ~0u, reason) && enclave.flags & FLAG_LOG)
+		say(text.bytes);	/* the runtime is gone */
 	for (;;) {
 		gate1(__NR_exit_group, 120);
 		__builtin_trap();

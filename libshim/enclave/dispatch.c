@@ -7,6 +7,7 @@
 #include <linux/time.h>
 #include "dispatch.h"
 #include "control.h"
+#include "live.h"
 #include "policy.h"
 #include "shield.h"
 #include "shim_abi.h"
@@ -40,7 +41,7 @@ void dispatch_start(void)
 
 		servers[nr] = is_allowed ? call_shapes[nr].handler : refuse;
 	}
-	enclave.is_watched = enclave.flags & FLAG_TRACE;
+	enclave.is_watched = enclave.flags & (FLAG_TRACE | FLAG_LIVE);
 }
 
 /* Where there is a policy or a shield: they come first. */
@@ -79,9 +80,15 @@ static long serve_traced(struct frame *frame, uint32_t nr)
 	return result;
 }
 
+/* What somebody outside looks at. */
 static __attribute__((noinline)) long serve_watched(struct frame *frame, uint32_t nr)
 {
-	return enclave.flags & FLAG_TRACE ? serve_traced(frame, nr) : serve(frame, nr);
+	uint64_t start = live_begin();
+	long result = enclave.flags & FLAG_TRACE ? serve_traced(frame, nr) : serve(frame, nr);
+
+	if (enclave.flags & FLAG_LIVE && result != -GATE_RESTART)
+		live_end(thread_self(), nr, start);
+	return result;
 }
 
 /* Ends in a jump, as the handlers do as far as they can: after a system call some processors foresee no return. */

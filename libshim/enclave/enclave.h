@@ -31,6 +31,11 @@ enum enclave_flags {
 	FLAG_NO_URING      = 1u << 3,
 	FLAG_FIRST         = 1u << 4,	/* the process that scone-wrap became; its children lose it */
 	FLAG_POLICY        = 1u << 5,	/* nothing runs before the runtime has handed over a policy */
+	FLAG_EXECED        = 1u << 6,	/* this image was executed by a wrapped process */
+	FLAG_COUNTED       = 1u << 7,	/* and that process has counted itself: it is no vfork child */
+	FLAG_LIVE          = 1u << 8,	/* counts are to be read while the process runs (live.c) */
+	FLAG_LATENCY       = 1u << 9,	/* and each call is timed */
+	FLAG_LOG           = 1u << 10,	/* the runtime writes what the shim has to say */
 };
 
 struct enclave {
@@ -89,7 +94,7 @@ void text_add(struct text *text, const char *string);
 void text_add_number(struct text *text, long number);
 void text_add_hex(struct text *text, uint64_t number);
 
-/* Writes one line "scone: ..." to the program's stderr. */
+/* Writes one line "scone: ..." to the program's stderr; with FLAG_LOG the runtime is told it instead. */
 void say(const char *line);
 
 #endif

@@ -58,6 +58,14 @@ static long environment_find(char **environment, long count, const char *name)
 	return count;
 }
 
+/* The new image's: a vfork child is a process of its own, which the shim has not counted. */
+static uint32_t flags_of(bool is_vfork_child)
+{
+	if (is_vfork_child)
+		return (enclave.flags & ~(uint32_t)(FLAG_FIRST | FLAG_COUNTED)) | FLAG_EXECED;
+	return enclave.flags | FLAG_EXECED | FLAG_COUNTED;
+}
+
 static void setting_write(char *bytes, uint64_t nonce)
 {
 	struct text text = { bytes, 0, SETTING_MAX };
@@ -70,7 +78,7 @@ static void setting_write(char *bytes, uint64_t nonce)
 	text_add(&text, ",");
 	text_add_number(&text, (long)enclave.exit_cost);
 	text_add(&text, ",");
-	text_add_number(&text, enclave.flags & (thread_self()->is_guest ? ~(uint32_t)FLAG_FIRST : ~0u));
+	text_add_number(&text, flags_of(thread_self()->is_guest));
 	text_add(&text, ",");
 	text_add_number(&text, (long)(nonce & INT64_MAX));
 }
@@ -230,7 +238,6 @@ static long image_start(struct frame *frame, struct image *image, const uint64_t
 	TRY(control_exec((int)call[0], (uint32_t)call[4], image->path, image->shim, image->pin, &given));
 	if (!image->shim[0])
 		memcpy(image->shim, enclave.shim_path, string_size(enclave.shim_path) + 1);
-	thread->stats.execs++;
 	if (is_shared)
 		ring_stop(thread);
 	if (enclave.flags & FLAG_STATS && is_shared)

@@ -10,6 +10,8 @@
 
 #include "enclave.h"
 
+struct wire_live_lane;	/* wire/live.h */
+
 /* How a signal of the program acts on a call that is under way. */
 enum ring_class {
 	RING_WAIT = 0,		/* it doesn't: the call can't block for long; it is never cancelled */
@@ -138,6 +140,9 @@ void ring_exit(struct thread *thread);
 
 /* At the end of a thread: its lane is free for others. */
 void ring_thread_exit(struct thread *thread);
+
+/* Writes what the lane has done, and whether a thread has it, to lanes[its index] (wire/live.h). */
+void ring_observe(const struct lane *lane, struct wire_live_lane *lanes);
 
 /* Sums of all lanes. */
 void ring_stats(struct ring_stats *stats);

@@ -8,6 +8,7 @@
 #define SCONE_RING_INNER_H
 
 #include <linux/futex.h>
+#include "../wire/live.h"
 #include "../wire/ring.h"
 #include "ring.h"
 #include "untrusted.h"

@@ -391,6 +391,18 @@ static void stats_add(struct ring_stats *sum, const struct ring_stats *more)
 	sum->cancels += more->cancels;
 }
 
+void ring_observe(const struct lane *lane, struct wire_live_lane *lanes)
+{
+	struct wire_live_lane *to = &lanes[lane->index];
+
+	to->crossings = lane->stats.crossings;
+	to->spun = lane->stats.spun;
+	to->slept = lane->stats.slept;
+	to->by_uring = fetch32(&lane->wire->uring_calls);
+	to->queued = lane->post_head - lane->post_tail;
+	to->in_use = __atomic_load_n(&lane->taken, __ATOMIC_RELAXED);
+}
+
 void ring_stats(struct ring_stats *stats)
 {
 	*stats = (struct ring_stats){ .helpers = ring.generation };

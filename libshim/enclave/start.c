@@ -12,6 +12,7 @@
 #include <linux/prctl.h>
 #include "control.h"
 #include "dispatch.h"
+#include "live.h"
 #include "patch.h"
 #include "ring.h"
 #include "shim_abi.h"
@@ -220,8 +221,10 @@ __attribute__((constructor)) static void shim_start(int argc, char **argv, char 
 	doors_resolve();
 	dispatch_start();
 	control_start();
-	control_hello(!(enclave.flags & FLAG_FIRST), nonce);
-	thread->stats.processes = enclave.flags & FLAG_FIRST ? 1 : 0;
+	control_hello(enclave.flags & FLAG_EXECED, nonce);
+	live_start(thread);
+	thread->stats.processes = enclave.flags & FLAG_COUNTED ? 0 : 1;
+	thread->stats.execs = enclave.flags & FLAG_EXECED ? 1 : 0;
 	patch_start();
 	signal_start();
 	thread_enter(thread);

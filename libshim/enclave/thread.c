@@ -8,6 +8,7 @@
 #include <linux/prctl.h>
 #include "signal.h"
 #include "clone.h"
+#include "live.h"
 
 enum { ARCH_SET_GS_ = 0x1001 };
 
@@ -47,6 +48,7 @@ struct thread *thread_new(void)
 	if (!thread) {
 		thread = thread_map();
 		if (thread) {
+			live_attach(thread);
 			thread->next_all = all;
 			__atomic_store_n(&all, thread, __ATOMIC_RELEASE);
 		}

@@ -28,6 +28,7 @@
 
 struct lane;	/* ring.h */
 struct action;	/* signal.c */
+struct wire_latency;	/* wire/live.h */
 
 struct thread {
 	struct thread *self;
@@ -78,7 +79,13 @@ struct thread {
 	uint64_t map_size;
 	void    *scratch;		/* what an exec under way has mapped: a vfork child's stays behind in its parent */
 	uint64_t scratch_size;
-	struct wire_stats stats;
+	struct wire_latency *latency;	/* of each call, when calls are timed; else NULL */
+	/* Whole pages: live.c puts pages in their place that the runtime host can read. The counts begin in the middle of one,
+	 * so that they don't lie at the same offset as the words above, which would cost each call some nanoseconds. */
+	union {
+		struct { uint8_t before_stats[2048]; struct wire_stats stats; };
+		uint8_t stats_pages[8192];
+	} __attribute__((aligned(4096)));
 };
 
 _Static_assert(__builtin_offsetof(struct thread, frame) == THREAD_FRAME, "doors.S");

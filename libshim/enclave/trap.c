@@ -52,7 +52,7 @@ void trap_arrived(struct thread *thread, const uint8_t *info, struct ucontext *c
 		.rsp = at->rsp, .rip = at->rip, .retry = at->rip - 2, .door = DOOR_TRAP,
 		.flags = at->eflags,
 	};
-	if (enclave.flags & FLAG_STATS)
+	if (enclave.flags & (FLAG_STATS | FLAG_LOG | FLAG_LIVE))
 		report_once(at->rip);
 	thread->frame = frame;
 	at->rip = (uint64_t)door_trap;

@@ -27,6 +27,7 @@ enum ctl_type {
 	CTL_TRACE = 5,	/* struct ctl_trace, then its strings             no answer */
 	CTL_EVENT = 6,	/* struct ctl_event, text                         no answer */
 	CTL_HELPER = 7,	/* struct ctl_helper                              no answer */
+	CTL_LIVE  = 9,	/* nothing; carries the memory file that it counts in     no answer */
 	CTL_CALL  = 8,	/* struct ctl_call, then its strings              struct ctl_call_answer, then its strings, then
 			 *                                                packets of a file's bytes */
 };
@@ -205,7 +206,7 @@ struct wire_stats {
 	uint64_t processes;		/* 1, or 0 in the message before an exec: the same process goes on */
 	uint64_t threads;		/* started, the first one included */
 	uint64_t execs;
-	uint32_t calls[CTL_CALL_COUNT];	/* by number */
+	uint64_t calls[CTL_CALL_COUNT];	/* by number */
 };
 
 struct ctl_stats {
@@ -228,8 +229,8 @@ _Static_assert(sizeof(struct ctl_event) == 32, "wire layout");
 _Static_assert(sizeof(struct ctl_helper) == 32, "wire layout");
 _Static_assert(sizeof(struct ctl_call) == 88, "wire layout");
 _Static_assert(sizeof(struct ctl_call_answer) == 56, "wire layout");
-_Static_assert(sizeof(struct wire_stats) == 2248, "wire layout");
+_Static_assert(sizeof(struct wire_stats) == 4296, "wire layout");
 _Static_assert(__builtin_offsetof(struct wire_stats, calls) == 200, "wire layout");
-_Static_assert(sizeof(struct ctl_stats) == 2272, "wire layout");
+_Static_assert(sizeof(struct ctl_stats) == 4320, "wire layout");
 
 #endif

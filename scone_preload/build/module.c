@@ -31,6 +31,8 @@ STAND_IN long gate_frame(const struct frame *frame)
 	return gate6((long)frame->nr, 0, 0, 0, 0, 0, 0);
 }
 
+STAND_IN struct enclave enclave;
+
 /* The kernel copies: a wild address of a test's is an error, as it is in a shim. */
 STAND_IN long copy_guarded(void *to, const void *from, size_t size)
 {
@@ -39,10 +41,11 @@ STAND_IN long copy_guarded(void *to, const void *from, size_t size)
 	return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == (ssize_t)size ? 0 : -EFAULT;
 }
 
-void control_event(uint32_t kind, uint32_t nr, const char *text);
-STAND_IN void control_event(uint32_t kind, uint32_t nr, const char *text)
+bool control_event(uint32_t kind, uint32_t nr, const char *text);
+STAND_IN bool control_event(uint32_t kind, uint32_t nr, const char *text)
 {
 	(void)kind, (void)nr, (void)text;
+	return true;
 }
 
 /* The shim finds its thread by the GS base, which Python doesn't use; it is given back at once. */

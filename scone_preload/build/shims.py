@@ -1,7 +1,5 @@
 """The cold path: analyse, generate, compile, link, cache. Imported only when a start can't be answered by the index."""
 
-import os
-import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +13,7 @@ from scone_preload.build.warm import index_file, index_text
 from scone_preload.cache import Cache, open_cache, write_atomically
 from scone_preload.elf.classify import classify
 from scone_preload.errors import BinaryRefused
+from scone_preload.log import LOG
 from scone_preload.paths import LIBSHIM, OBJECTS
 
 COMPILER_FOLDER = "/usr/bin"  # pinned where the generic shim stands in: installing a compiler changes it
@@ -77,4 +76,4 @@ def _build_once(cache: Cache, plan: Plan, compiler: Compiler, name: str) -> None
 
 
 def _say(message: str) -> None:
-    os.write(sys.stderr.fileno(), f"scone-wrap: {message}\n".encode(errors="surrogateescape"))
+    LOG.write(message, "build", "warning")

@@ -4,6 +4,7 @@ argparse would cost 6 ms of every start, more than everything else scone-wrap do
 """
 
 from scone_preload.errors import UserError
+from scone_preload.log import FORMATS, TEXT
 from scone_preload.options import EXIT_COST_MAX, MODES, PRESETS, Options
 
 # name, value ("" none, "X" required, "[=X]" optional), words that complete it, help
@@ -22,6 +23,14 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         (),
         "at the end, say what crossed the boundary: as a table on standard error, or as JSON in FILE",
     ),
+    (
+        "--stats-socket",
+        "PATH",
+        (),
+        "serve them while the program runs, in Prometheus's text format, on a unix socket: for HTTP clients too (curl"
+        " --unix-socket PATH http://scone/metrics)",
+    ),
+    ("--stats-latency", "", (), "time each call as well, for histograms on that socket; some nanoseconds a call"),
     ("--trace", "[=FILE]", (), "print every syscall, like strace, on standard error or in FILE"),
     ("--trace-failing", "", (), "print only the syscalls that fail; implies --trace"),
     ("--policy", "FILE", (), "what is shielded, and what is allowed at all: scone.toml (docs/policy.md)"),
@@ -39,6 +48,13 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("--print-policy", "", (), "print the policy that these options make, with where each line comes from"),
     ("--explain", "QUESTION", (), 'say what the policy answers: "read /etc/passwd", "connect example.org:443"'),
     ("--learn", "FILE", (), "watch the program and write the least policy that allows what it does; merges into FILE"),
+    (
+        "--log-format",
+        "FORMAT",
+        FORMATS,
+        "how scone-wrap's own lines look: text, or json, one object a line (docs/logs.md)",
+    ),
+    ("--log", "FILE", (), "append these lines to FILE, instead of writing them on standard error"),
     ("--no-io-uring", "", (), "let the helper's threads make plain calls only"),
     ("--quiet", "", (), "don't say at the start, where standard error is a terminal, which mode runs"),
     (
@@ -89,6 +105,16 @@ def split(argv: list[str]) -> tuple[Given, list[str]]:
     return given, rest
 
 
+def wants_json(argv: list[str]) -> bool:
+    """Is an error in this command line to be told as JSON? It may be one that split() finds."""
+    for at, word in enumerate(argv):
+        if word == "--log-format=json" or argv[at : at + 2] == ["--log-format", "json"]:
+            return True
+        if not word.startswith("-") and not argv[at - 1].startswith("-"):
+            return False
+    return False
+
+
 def _value_of(name: str, value: str | None, rest: list[str]) -> str | None:
     kind = _VALUES.get(name)
     if kind is None:
@@ -112,6 +138,8 @@ def parse(given: Given, rest: list[str], *, needs_binary: bool = True) -> Option
     if not rest and needs_binary:
         raise UserError("no program given", "BINARY", f"write scone-wrap [options] BINARY [ARGS...]; {_SEE_HELP}")
     failing = "--trace-failing" in given
+    if "--stats-latency" in given and "--stats-socket" not in given:
+        raise UserError("nothing would show the times", "--stats-latency", "add --stats-socket PATH")
     return Options(
         binary=rest[0] if rest else "",
         arguments=tuple(rest[1:]),
@@ -125,6 +153,10 @@ def parse(given: Given, rest: list[str], *, needs_binary: bool = True) -> Option
         policy=given.get("--policy") or "",
         flags=tuple(given.flags),
         learn=given.get("--learn") or "",
+        stats_socket=given.get("--stats-socket") or "",
+        stats_latency="--stats-latency" in given,
+        log=given.get("--log") or "",
+        log_format=given.get("--log-format") or TEXT,
     )
 
 

@@ -8,8 +8,9 @@ import os
 import sys
 from _signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]
 
-from scone_preload.cli.arguments import Given, parse, split
-from scone_preload.errors import InternalError, SconeError
+from scone_preload.cli.arguments import Given, parse, split, wants_json
+from scone_preload.errors import InternalError, SconeError, UserError
+from scone_preload.log import JSON, LOG, STANDARD_ERROR, Log
 from scone_preload.options import Options
 
 START_REWRITTEN = "--start-rewritten"  # libshim/start/start.c says it, and nobody else
@@ -48,10 +49,13 @@ def _launch(given: Given, rest: list[str]) -> int:
 def _start(options: Options) -> int:
     from scone_preload.runtime.launch import launch  # lazy: --help needs none of it
 
+    LOG.format = options.log_format
+    if options.log:
+        LOG.fd = _open_log(options.log)
     if not options.quiet and os.isatty(2):
         from scone_preload.runtime.machine import mode_line  # lazy: start-up time
 
-        os.write(2, f"scone-wrap: {mode_line()}\n".encode())
+        LOG.write(mode_line(), "mode")
     launch(options)
 
 
@@ -136,8 +140,19 @@ def _print(text: str) -> int:
     return 0
 
 
+def _open_log(path: str) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise UserError("can't write the log", path, f"{error.strerror}; name another file") from None
+
+
 def _complain(problem: SconeError) -> int:
-    os.write(2, f"scone-wrap: {problem}\n".encode(errors="surrogateescape"))
+    """Say why nothing was started: in the log, and to whoever tried it."""
+    if wants_json(sys.argv[1:]):
+        LOG.format = JSON
+    for log in (LOG,) if LOG.fd == STANDARD_ERROR else (LOG, Log(style=LOG.format)):
+        log.write(str(problem), "error", "error", rule=problem.rule, object=problem.thing, remedy=problem.remedy)
     return problem.exit_status
 
 

@@ -8,6 +8,8 @@ closed, which its shim takes as a refusal: the host never guesses.
 """
 
 import contextlib
+import io
+import json
 import os
 import selectors
 import signal
@@ -15,12 +17,13 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from scone_preload.errors import BadMessage
+from scone_preload.log import JSON, LOG, STANDARD_ERROR, Log, write_all
 from scone_preload.options import Options
 from scone_preload.runtime import wire
-from scone_preload.runtime.events import EventLog
+from scone_preload.runtime.events import LEVELS, EventLog
 from scone_preload.runtime.execs import decide
 from scone_preload.runtime.helpers import HelperWatch
 from scone_preload.runtime.names import call_names
@@ -29,8 +32,11 @@ from scone_preload.runtime.statistics import Totals, as_json, as_table
 from scone_preload.runtime.tracing import format_trace
 
 if TYPE_CHECKING:
+    from scone_preload.log import Fact
     from scone_preload.runtime.governed import Authority
+    from scone_preload.runtime.watched import Watched
 
+Carried: TypeAlias = socket.socket | io.FileIO | None  # what comes with a message: where to answer, or a memory file
 IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTSTP", "SIGTTIN", "SIGTTOU")
 MESSAGES_AT_ONCE = 64  # between two looks at the other descriptors
 _CREDENTIALS = struct.Struct("iII")
@@ -53,9 +59,10 @@ class Host:
         self.control = control
         self.program_fd = program_fd
         self.error_fd = error_fd
+        self.log = Log(error_fd if LOG.fd == STANDARD_ERROR else LOG.fd, LOG.format)
         self.trace_fd = trace_fd
         self.totals = Totals()
-        self.events = EventLog(call_names)
+        self.events = EventLog(call_names, all_kinds=options.has_own_log)
         self.first_reported = False
         self.alive = True
         self.selector = selectors.DefaultSelector()
@@ -64,6 +71,7 @@ class Host:
         if authority is not None:
             authority.say = self.say
             self.totals.hellos += 1  # answered before: first.py
+        self.watched = watched_by(self) if options.stats_fd >= 0 else None
 
     def run(self) -> None:
         """Serve until no wrapped process is left."""
@@ -76,6 +84,8 @@ class Host:
                 for key, _ in selector.select(self.authority.expire() if self.authority else None):
                     if key.fd in selector.get_map():  # else another event of this round has taken it out
                         key.data()
+            if self.watched is not None:
+                self.watched.close()
         self.write_statistics()
         if self.authority is not None and self.authority.governor.learner is not None:
             self.authority.governor.learner.write()
@@ -98,7 +108,7 @@ class Host:
         while self.serve():
             pass
 
-    def take(self, packet: bytes, pid: int, answer: socket.socket | None) -> None:
+    def take(self, packet: bytes, pid: int, answer: Carried) -> None:
         """Handle one packet of process `pid`; answer it when it carries a socket."""
         with contextlib.ExitStack() as held:
             if answer is not None:
@@ -106,15 +116,19 @@ class Host:
             try:
                 message = wire.parse(packet)
             except BadMessage as error:
-                self.say(f"scone-wrap: {error}\n")
+                self.say(f"scone-wrap: {error}\n", "error", "error", pid=pid)
+                return
+            if isinstance(message, wire.Live):
+                if answer is not None and self.watched is not None:
+                    self.watched.counts.take(pid or message.header.pid, answer.fileno())
                 return
             if isinstance(message, wire.Call):
-                if answer is not None and self.authority is not None:
+                if isinstance(answer, socket.socket) and self.authority is not None:
                     held.pop_all()  # whoever answers closes it
                     self.authority.governor.take(message, pid or message.header.pid, answer)
                 return
             reply = self.reply_to(message, packet, pid)
-            if answer is not None:
+            if isinstance(answer, socket.socket):
                 with contextlib.suppress(OSError):  # the asker may have been killed meanwhile
                     answer.send(reply, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 
@@ -130,7 +144,7 @@ class Host:
             case wire.Trace():
                 self.write_trace(format_trace(message))
             case wire.Event():
-                self.take_event(message)
+                self.tell(message)
             case wire.Helper():
                 self.helpers.take(pid or message.header.pid, message.pid)
             case wire.Hello():
@@ -139,13 +153,14 @@ class Host:
                     return self.authority.images.answer(packet, pid or message.header.pid)
         return b""
 
-    def take_event(self, event: wire.Event) -> None:
-        """Count an event and tell it; a denial by the policy is told by its line there."""
+    def tell(self, event: wire.Event) -> None:
+        """Count an event, and say what is new; a denial by the policy is told by its line there."""
         text = self.events.take(event)
         if event.kind == "denied" and event.nr != wire.NO_CALL and self.authority is not None:
             self.authority.governor.denied_call(event.nr)
-        else:
-            self.say(text)
+        elif text:
+            call = self.events.call_of(event)
+            self.say(text, event.kind, LEVELS[event.kind], pid=event.header.pid, call=call)
 
     def count(self, message: wire.Stats) -> bytes:
         self.totals.add(message)
@@ -158,21 +173,28 @@ class Host:
         if learner is not None:
             learner.write()  # as the statistics: it is there when the program has ended
         if self.options.stats == "":
-            self.say(self.table())  # here, not by the program: it may have closed its standard error
+            self.say_statistics()  # here, not by the program: it may have closed its standard error
         self.write_statistics()  # the first process waits for the answer: who waits for its end finds the file
         return wire.build_text_answer(b"")
 
-    def table(self) -> str:
-        return as_table(self.totals, self.events.counts, complete=self.first_reported, names=call_names())
+    def say_statistics(self) -> None:
+        known = (self.totals, self.events.counts)
+        if self.log.format == JSON:
+            report = json.loads(as_json(*known, complete=self.first_reported, names=call_names()))
+            self.log.write("what crossed the boundary", "statistics", statistics=report)
+        else:
+            self.say(as_table(*known, complete=self.first_reported, names=call_names()))
 
     def program_ended(self) -> None:
         """The first process is gone: say what it could not say itself, and let go of standard error."""
         self.selector.unregister(self.program_fd)
         self.serve()
         if self.options.stats == "" and not self.first_reported:
-            self.say(self.table())
+            self.say_statistics()
         if self.authority is not None:
             self.say(self.authority.governor.denials.summary())
+        if self.log.fd == self.error_fd:
+            self.log.fd = -1
         os.close(self.error_fd)
         self.error_fd = -1
 
@@ -180,8 +202,8 @@ class Host:
         target = self.trace_fd if self.options.trace else self.error_fd
         write_all(target, line.encode(errors="backslashreplace"))
 
-    def say(self, text: str) -> None:
-        write_all(self.error_fd, text.encode(errors="backslashreplace"))
+    def say(self, text: str, kind: str = "message", level: str = "info", **facts: "Fact") -> None:
+        self.log.say(text, kind, level, **facts)
 
     def write_statistics(self) -> None:
         """Write the report that was asked for as a file, as far as it is known: whole, or not at all."""
@@ -194,11 +216,12 @@ class Host:
                 file.write(as_json(self.totals, self.events.counts, complete=self.first_reported, names=call_names()))
             os.replace(temporary, path)
         except OSError as error:
-            self.say(f"scone-wrap: can't write the statistics: {path}: {error.strerror}; name another file\n")
+            words = f"scone-wrap: can't write the statistics: {path}: {error.strerror}; name another file\n"
+            self.say(words, "error", "error")
 
 
-def receive(control: socket.socket) -> tuple[bytes, int, socket.socket | None] | None:
-    """Return packet, sender's pid and answer socket; None when nothing waits, an empty packet at end of file."""
+def receive(control: socket.socket) -> tuple[bytes, int, Carried] | None:
+    """Return packet, sender's pid and what it carries; None when nothing waits, an empty packet at end of file."""
     try:
         packet, ancillary, flags, _ = control.recvmsg(
             wire.PACKET_MAX + 1, _ANCILLARY, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
@@ -214,33 +237,35 @@ def receive(control: socket.socket) -> tuple[bytes, int, socket.socket | None] |
             descriptors += struct.unpack(f"{len(data) // 4}i", data[: len(data) // 4 * 4])
     for surplus in descriptors[1:]:
         os.close(surplus)
-    answer = as_socket(descriptors[0]) if descriptors else None
+    answer = as_carried(descriptors[0]) if descriptors else None
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         packet = b"\0"  # no message of ours: refused by the parser
     return packet, pid, answer
 
 
-def as_socket(fd: int) -> socket.socket | None:
-    """Return the socket that `fd` is; close it and return None when it is something else."""
-    try:
+def as_carried(fd: int) -> Carried:
+    """Return the socket that `fd` is, or the file that it is; the caller closes it."""
+    with contextlib.suppress(OSError):
         return socket.socket(fileno=fd)
-    except OSError:
+    try:
+        return io.FileIO(fd)
+    except OSError:  # a directory
         os.close(fd)
         return None
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write everything, or nothing more once the reader is gone."""
-    with contextlib.suppress(OSError):
-        while fd >= 0 and data:
-            data = data[os.write(fd, data) :]
+def watched_by(host: Host) -> "Watched":
+    """Return what serves this host's statistics while it runs."""
+    from scone_preload.runtime.watched import Watched  # lazy: only with --stats-socket
+
+    return Watched(host.options, host.selector, host.serve_all, host.events.counts)
 
 
 def run_host(
     options: Options, control_fd: int, program_fd: int, trace_fd: int, authority: "Authority | None" = None
 ) -> int:
     """Be the runtime host until the last wrapped process has ended; return the exit status."""
-    error_fd = detach({control_fd, program_fd, trace_fd})
+    error_fd = detach({control_fd, program_fd, trace_fd, options.stats_fd, LOG.fd})
     with socket.socket(fileno=control_fd) as control:
         if error_fd >= 0:  # a bug of ours is to be seen: the shims only see that nobody answers any more
             sys.stderr = open(error_fd, "w", encoding="utf-8", closefd=False)  # noqa: SIM115

@@ -147,6 +147,11 @@ def _open_reports(options: Options) -> int:
         options.stats = os.path.abspath(options.stats)
         if not os.access(os.path.dirname(options.stats), os.W_OK):
             raise UserError("can't write the statistics", options.stats, "name a file in a folder you can write to")
+    if options.stats_socket:
+        from scone_preload.runtime.stats_socket import listen  # lazy: rarely wanted
+
+        options.stats_socket = os.path.abspath(options.stats_socket)
+        options.stats_fd = listen(options.stats_socket)
     if not options.trace:
         return -1
     try:

@@ -18,7 +18,7 @@ CALL_COUNT = 512
 NO_CALL = 0xFFFFFFFF
 AT_FDCWD = -100
 
-HELLO, EXEC, SITES, STATS, TRACE, EVENT, HELPER, CALL = range(1, 9)
+HELLO, EXEC, SITES, STATS, TRACE, EVENT, HELPER, CALL, LIVE = range(1, 10)
 HELPER_LOST = 0x314E4353
 FIRST = 1
 AFTER_EXEC, WANTS_POLICY = 1, 2
@@ -57,7 +57,7 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
                    ("refused_replies", "Q"), ("bytes_out", "Q"), ("bytes_in", "Q"), ("turns", "Q"),
                    ("crossings", "Q"), ("ring_spun", "Q"), ("ring_slept", "Q"), ("ring_writes_behind", "Q"),
                    ("ring_reads_ahead", "Q"), ("ring_by_uring", "Q"), ("signals_deferred", "Q"), ("processes", "Q"),
-                   ("threads", "Q"), ("execs", "Q"), ("calls", "512I")),
+                   ("threads", "Q"), ("execs", "Q"), ("calls", "512Q")),
 }
 # fmt: on
 
@@ -178,6 +178,13 @@ class Helper:
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """A process counts in the memory file that comes with this message (runtime/live.py)."""
+
+    header: Header
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A call that the policy wants decided, or served; `strings` by argument, ABOUT_* among them."""
 
@@ -188,7 +195,7 @@ class Call:
     is_cut: bool
 
 
-Message: TypeAlias = Hello | Exec | Sites | Stats | Trace | Event | Helper | Call
+Message: TypeAlias = Hello | Exec | Sites | Stats | Trace | Event | Helper | Live | Call
 
 
 def parse(packet: bytes) -> Message:
@@ -307,6 +314,12 @@ def _parse_helper(header: Header, packet: bytes) -> Helper:
     return Helper(header=header, pid=pid)
 
 
+def _parse_live(header: Header, packet: bytes) -> Live:
+    if len(packet) != _HEADER.size:
+        raise _bad("LIVE size")
+    return Live(header=header)
+
+
 _PARSERS: dict[int, Callable[[Header, bytes], Message]] = {
     HELLO: _parse_hello,
     EXEC: _parse_exec,
@@ -315,6 +328,7 @@ _PARSERS: dict[int, Callable[[Header, bytes], Message]] = {
     TRACE: _parse_trace,
     EVENT: _parse_event,
     HELPER: _parse_helper,
+    LIVE: _parse_live,
     CALL: _parse_call,
 }
 

@@ -32,7 +32,7 @@ COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; COMPREPLY=(); _scone_wrap; p
 
 
 def test_bash_completes_options_values_and_programs(scone_wrap: Path) -> None:
-    assert completed(scone_wrap, "scone-wrap", "--sta") == ["--stats"]
+    assert completed(scone_wrap, "scone-wrap", "--no-i") == ["--no-io-uring"]
     assert completed(scone_wrap, "scone-wrap", "--syscalls", "s") == ["sync"]
     assert "sleep" in completed(scone_wrap, "scone-wrap", "--syscalls", "sync", "slee")
 

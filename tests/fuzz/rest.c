@@ -34,9 +34,10 @@ void ring_thread_exit(struct thread *thread)
 	(void)thread;
 }
 
-void control_event(uint32_t kind, uint32_t nr, const char *text)
+bool control_event(uint32_t kind, uint32_t nr, const char *text)
 {
 	(void)kind, (void)nr, (void)text;
+	return true;
 }
 
 void text_add(struct text *text, const char *string)

@@ -91,8 +91,9 @@ void *pages_map(size_t size)
 
 struct thread *test_thread(void)
 {
-	struct thread *thread = calloc(1, sizeof *thread);
+	struct thread *thread = aligned_alloc(_Alignof(struct thread), sizeof *thread);
 
+	memset(thread, 0, sizeof *thread);
 	thread->self = thread;
 	syscall(SYS_arch_prctl, 0x1001 /* ARCH_SET_GS */, thread);
 	return thread;

@@ -60,7 +60,12 @@ def helper(pid: int) -> bytes:
     return packet(wire.HELPER, pid.to_bytes(4, "little") + bytes(4))
 
 
+def live(pid: int = 4000) -> bytes:
+    return packet(wire.LIVE, b"", pid=pid)
+
+
 SAMPLES = {
+    "live": live(),
     "hello": hello(),
     "exec": exec_(b"/bin/true"),
     "sites": sites(b"/lib/x.so", offset=4096, length=8192),

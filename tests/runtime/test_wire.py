@@ -25,6 +25,7 @@ CONSTANTS = {
     "CTL_EVENT": wire.EVENT,
     "CTL_HELPER": wire.HELPER,
     "CTL_CALL": wire.CALL,
+    "CTL_LIVE": wire.LIVE,
     "CTL_CALL_CUT": wire.CALL_CUT,
     "CTL_EXEC_UNWRAPPED": wire.EXEC_UNWRAPPED,
     "CTL_ABOUT_PATH": wire.ABOUT_PATH,

@@ -1,0 +1,125 @@
+"""--log-format and --log: every line of scone-wrap's own is one object, wherever it comes from."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.modes import OPTIONS, SCONE_WRAP
+from tests.helpers.processes import descendants
+
+DENIED = "import ctypes; [ctypes.CDLL(None).syscall(425, 1, 0) for _ in range(3)]"
+Entry = dict[str, object]
+
+
+def run(*argv: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SCONE_WRAP, *argv], capture_output=True, text=True, check=False, timeout=120)
+
+
+def entries(text: str) -> list[Entry]:
+    found = [json.loads(line) for line in text.splitlines()]
+    for entry in found:
+        assert {"time", "level", "kind", "text"} <= set(entry)
+        assert entry["level"] in ("info", "warning", "error")
+        assert abs(datetime.fromisoformat(entry["time"]).timestamp() - time.time()) < 300
+        assert not str(entry["text"]).startswith("scone")
+    return found
+
+
+@pytest.mark.parametrize("mode", OPTIONS)
+def test_a_denial_names_process_and_call(mode: str) -> None:
+    done = run(*OPTIONS[mode], "--log-format", "json", sys.executable, "-c", f"{DENIED}; import os; print(os.getpid())")
+    (entry,) = [entry for entry in entries(done.stderr) if entry["kind"] == "denied"]
+    assert (entry["level"], entry["call"], entry["pid"]) == ("warning", "io_uring_setup", int(done.stdout))
+
+
+def test_a_refused_exec_is_an_entry_too() -> None:
+    done = run("--log-format=json", "sh", "-c", "/usr/bin/su; true")
+    (entry,) = entries("\n".join(line for line in done.stderr.splitlines() if line.startswith("{")))
+    assert (entry["kind"], entry["level"]) == ("notice", "warning")
+    assert "setuid program: /usr/bin/su" in str(entry["text"])
+
+
+ERRORS: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "not found": (("--log-format", "json", "no-such-tool"), "command not found", "no-such-tool"),
+    "unknown option": (("--log-format=json", "--nonsense", "x"), "unknown option", "--nonsense"),
+    "before the format": (("--nonsense", "--log-format=json", "x"), "unknown option", "--nonsense"),
+    "unknown format": (("--log-format", "xml", "x"), "unknown value", "--log-format xml"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_at_the_start_are_entries_with_their_parts(case: str) -> None:
+    argv, rule, thing = ERRORS[case]
+    done = run(*argv)
+    if case == "unknown format":
+        assert done.stderr == f"scone-wrap: {rule}: {thing}: use one of: text, json\n"
+        return
+    (entry,) = entries(done.stderr)
+    assert (entry["kind"], entry["level"], entry["rule"], entry["object"]) == ("error", "error", rule, thing)
+    assert entry["remedy"]
+
+
+def test_the_programs_own_words_stay_as_they_are() -> None:
+    done = run("--log-format=json", "sh", "-c", "echo out; echo '--log-format' json >&2")
+    assert (done.stdout, done.stderr) == ("out\n", "--log-format json\n")
+    assert run("sh", "-c", "exit 3", "--log-format", "json").stderr == ""
+
+
+def test_a_file_gets_the_lines_and_grows(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for expected in (1, 2):
+        done = run(f"--log={log}", "--log-format=json", sys.executable, "-c", DENIED)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len([entry for entry in entries(log.read_text()) if entry["kind"] == "denied"]) == expected
+    text = tmp_path / "text"
+    run(f"--log={text}", sys.executable, "-c", DENIED)
+    assert "scone-wrap: syscall denied: io_uring_setup: " in text.read_text()
+
+
+def test_errors_at_the_start_are_seen_and_logged(tmp_path: Path) -> None:
+    done = run(f"--log={tmp_path}/log", "no-such-tool")
+    assert done.stderr.startswith("scone-wrap: command not found: ")
+    assert (tmp_path / "log").read_text() == done.stderr
+    refused = run(f"--log={tmp_path}/no/log", "true")
+    assert (refused.returncode, refused.stderr.count("\n")) == (125, 1)
+    assert "can't write the log" in refused.stderr
+
+
+def test_statistics_are_one_entry(tmp_path: Path) -> None:
+    done = run("--log-format=json", "--stats", "cat", "/etc/hostname")
+    (entry,) = [entry for entry in entries(done.stderr) if entry["kind"] == "statistics"]
+    report = entry["statistics"]
+    assert isinstance(report, dict)
+    assert report["calls"]["read"] >= 1
+
+
+def test_a_terminal_is_told_the_mode_as_an_entry() -> None:
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen([SCONE_WRAP, "--log-format=json", "true"], stderr=terminal)
+    os.close(terminal)
+    assert process.wait(60) == 0
+    assert entries(os.read(controller, 4096).decode())[0]["kind"] == "mode"
+    os.close(controller)
+
+
+def test_an_enclave_that_stops_is_an_entry() -> None:
+    code = "import os, time; open('/etc/hostname').read(); print('ready', flush=True); time.sleep(100)"
+    command = [SCONE_WRAP, *OPTIONS["ring"], "--log-format=json", sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        names = {Path(f"/proc/{pid}/comm").read_text(): pid for pid in descendants(process.pid)}
+        os.kill(names["scone-helper\n"], signal.SIGKILL)
+        assert process.wait(60) == 120
+        assert process.stderr
+        (entry,) = [entry for entry in entries(process.stderr.read()) if entry["kind"] == "stopped"]
+    assert (entry["level"], entry["pid"]) == ("error", process.pid)
+    assert "helper" in str(entry["text"])
