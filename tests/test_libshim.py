@@ -54,10 +54,10 @@ def test_a_name_that_no_header_has_is_an_error() -> None:
 def test_a_struct_is_packed_as_c_lays_it_out() -> None:
     raw = libshim.pack("ctl_stats", header={"pid": -1}, stats={"calls_by_exit": [1, 2], "calls": [7]})
     fields = libshim.layout("wire_stats").fields
-    assert len(raw) == libshim.layout("ctl_stats").size == 2272
+    assert len(raw) == libshim.layout("ctl_stats").size == 4320
     assert raw[12:16] == b"\xff" * 4
     at = libshim.layout("ctl_header").size + fields["calls"].offset
-    assert raw[at : at + 8] == bytes((7, 0, 0, 0, 0, 0, 0, 0))
+    assert raw[at : at + 16] == bytes((7, *[0] * 15))
     assert sum(raw) == 4 * 255 + 1 + 2 + 7
 
 

@@ -264,8 +264,9 @@ def test_an_ordinary_user_has_a_keystore_of_their_own(nobodys: Path) -> None:
 
 
 def test_a_start_that_needs_no_keys_loads_none_of_this(scone_wrap: Path) -> None:
-    environment = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
-    done = subprocess.run([scone_wrap, "/bin/true"], capture_output=True, text=True, env=environment, check=True)
-    assert "scone_preload.runtime.launch" in done.stderr
-    assert "scone_preload.keys" not in done.stderr
-    assert "cryptography" not in done.stderr
+    code = "import sys; import scone_preload.cli.wrap, scone_preload.runtime.launch; print(*sys.modules)"
+    python = scone_wrap.parent / "python"
+    done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert "scone_preload.runtime.launch" in done.stdout
+    assert "scone_preload.keys" not in done.stdout
+    assert "cryptography" not in done.stdout

@@ -85,6 +85,14 @@ BY_C = {
     ),
     "EVENT": lambda: by_c("ctl_event", b"read: no\0", kind=libshim.constant("CTL_EVENT_REFUSED"), nr=0),
     "HELPER": lambda: by_c("ctl_helper", b"", helper_pid=4002),
+    "LIVE": lambda: libshim.pack(
+        "ctl_header",
+        magic=libshim.constant("CTL_MAGIC"),
+        type=libshim.constant("CTL_LIVE"),
+        size=libshim.layout("ctl_header").size,
+        pid=PID,
+        tid=TID,
+    ),
     "CALL": lambda: by_c(
         "ctl_call",
         libshim.pack("ctl_trace_string", arg=libshim.constant("CTL_ABOUT_PATH"), size=4) + b"/etc",
@@ -125,6 +133,7 @@ UNDERSTOOD: dict[str, wire.Message] = {
     ),
     "EVENT": wire.Event(header=header(wire.EVENT), kind="refused", nr=packets.NR_READ, text=b"read: no"),
     "HELPER": wire.Helper(header=header(wire.HELPER), pid=4002),
+    "LIVE": wire.Live(header=header(wire.LIVE)),
     "CALL": wire.Call(
         header=header(wire.CALL),
         nr=packets.NR_OPENAT,
