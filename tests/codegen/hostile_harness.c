@@ -60,9 +60,10 @@ long copy_guarded(void *to, const void *from, size_t size)
 	return 0;
 }
 
-void control_event(uint32_t kind, uint32_t nr, const char *text)
+bool control_event(uint32_t kind, uint32_t nr, const char *text)
 {
 	(void)kind, (void)nr, (void)text;
+	return true;
 }
 
 void text_add(struct text *text, const char *string)
