@@ -96,6 +96,41 @@ static bool fd_claim(struct lane *lane, struct fd_posts *posts)
 	return true;
 }
 
+/* Whether the lane's backlog holds bytes of `fd`; collects the failures of all descriptors. */
+static bool backlog_check(struct lane *lane, int fd)
+{
+	bool found = false;
+
+	for (uint32_t i = 0; i < BACKLOG_COUNT; i++) {
+		struct wire_backlog *slot = &lane->wire->backlog[i];
+		uint32_t u_state = fetch32(&slot->state);
+		int32_t u_fd = (int32_t)fetch32(&slot->fd), u_result = (int32_t)fetch32(&slot->result);
+
+		if (u_state == BACKLOG_BUSY && u_fd == fd)
+			found = true;
+		if (u_state != BACKLOG_FAILED)
+			continue;
+		if ((uint32_t)u_fd < FD_MARK_COUNT && u_result < 0)
+			ring.fd_posts[u_fd].error = post_error(u_result);
+		put32(&slot->state, BACKLOG_FREE);
+	}
+	return found;
+}
+
+/* Whether bytes of `fd` wait in its backlog, as far as the host says. */
+static bool has_backlog(int fd, struct fd_posts *posts)
+{
+	struct lane *lane;
+
+	if (likely(!posts->backlog))
+		return false;
+	lane = &ring_lanes[posts->lane - 1];
+	mutex_lock(&lane->post_mutex);
+	posts->backlog = backlog_check(lane, fd);
+	mutex_unlock(&lane->post_mutex);
+	return posts->backlog;
+}
+
 long ring_post(struct thread *thread, int fd, const void *bytes, size_t size, uint32_t flags)
 {
 	struct lane *lane = thread->lane;
@@ -106,8 +141,8 @@ long ring_post(struct thread *thread, int fd, const void *bytes, size_t size, ui
 	if ((uint32_t)fd >= FD_MARK_COUNT)
 		return -EAGAIN;
 	lane_reclaim(lane);
-	if (size && size <= BACKLOG_BYTES - posts->bytes && !posts->backlog && lane->post_head - lane->post_tail < POST_COUNT &&
-	    slots_suffice(lane) && fd_claim(lane, posts))
+	if (size && size <= BACKLOG_BYTES - posts->bytes && !has_backlog(fd, posts) &&
+	    lane->post_head - lane->post_tail < POST_COUNT && slots_suffice(lane) && fd_claim(lane, posts))
 		start = bytes_take(lane, (uint32_t)size);
 	if (start < 0) {
 		lane->stats.posts_refused++;
@@ -141,44 +176,19 @@ void lane_crossed(struct lane *lane)
 	lane->first_post = 0;
 }
 
-/* Whether the lane's backlog holds bytes of `fd`; collects the failures of all descriptors. */
-static bool backlog_check(struct lane *lane, int fd)
-{
-	bool found = false;
-
-	for (uint32_t i = 0; i < BACKLOG_COUNT; i++) {
-		struct wire_backlog *slot = &lane->wire->backlog[i];
-		uint32_t u_state = fetch32(&slot->state);
-		int32_t u_fd = (int32_t)fetch32(&slot->fd), u_result = (int32_t)fetch32(&slot->result);
-
-		if (u_state == BACKLOG_BUSY && u_fd == fd)
-			found = true;
-		if (u_state != BACKLOG_FAILED)
-			continue;
-		if ((uint32_t)u_fd < FD_MARK_COUNT && u_result < 0)
-			ring.fd_posts[u_fd].error = post_error(u_result);
-		put32(&slot->state, BACKLOG_FREE);
-	}
-	return found;
-}
-
 int ring_post_state(int fd)
 {
 	struct fd_posts *posts;
-	struct lane *lane;
+	bool is_waiting;
 
 	if (!ring.fd_posts || (uint32_t)fd >= FD_MARK_COUNT || !ring.fd_posts[fd].lane)
 		return RING_SENT;
 	posts = &ring.fd_posts[fd];
-	lane = &ring_lanes[posts->lane - 1];
-	lane_reclaim(lane);
-	mutex_lock(&lane->post_mutex);
-	if (posts->backlog)
-		posts->backlog = backlog_check(lane, fd);
-	mutex_unlock(&lane->post_mutex);
+	lane_reclaim(&ring_lanes[posts->lane - 1]);
+	is_waiting = has_backlog(fd, posts);
 	if (posts->error)
 		return -(int)__atomic_exchange_n(&posts->error, 0, __ATOMIC_SEQ_CST);
-	if (posts->backlog)
+	if (is_waiting)
 		return RING_BACKLOG;
 	return __atomic_load_n(&posts->queued, __ATOMIC_ACQUIRE) ? RING_QUEUED : RING_SENT;
 }
