@@ -24,11 +24,12 @@ _Noreturn void check_failed(const char *file, int line, const char *condition)
 	_exit(1);
 }
 
-void control_event(uint32_t kind, uint32_t nr, const char *text)
+bool control_event(uint32_t kind, uint32_t nr, const char *text)
 {
 	(void)kind;
 	(void)nr;
 	fprintf(stderr, "event: %s\n", text);
+	return true;
 }
 
 void text_add(struct text *text, const char *string)
