@@ -99,6 +99,15 @@ static bool may_exceed(const struct call_shape *shape, const uint64_t *arg, long
 	return shape->flags & CALL_MSG_TRUNC && arg[shape->result_arg + 1] & MSG_TRUNC_;	/* flags follow the bound */
 }
 
+long check_error(uint32_t nr, const struct call_shape *shape, long u_result)
+{
+	if (u_result > -192 && shape->errnos[-u_result / 64] & 1UL << -u_result % 64)
+		return u_result;
+	if (shape->result == RESULT_OWNER && u_result >= -PID_MAX)
+		return u_result;
+	return check_refuse(nr, "error", u_result);
+}
+
 long check_result(uint32_t nr, const struct call_shape *shape, const uint64_t *arg, long u_result)
 {
 	if (likely(u_result >= 0)) {
@@ -108,11 +117,7 @@ long check_result(uint32_t nr, const struct call_shape *shape, const uint64_t *a
 	}
 	if (u_result == -GATE_RESTART && thread_self()->signal_pending)
 		return u_result;
-	if (u_result > -192 && shape->errnos[-u_result / 64] & 1UL << -u_result % 64)
-		return u_result;
-	if (shape->result == RESULT_OWNER && u_result >= -PID_MAX)
-		return u_result;
-	return check_refuse(nr, "error", u_result);
+	return check_error(nr, shape, u_result);
 }
 
 long check_struct(uint32_t nr, const struct arg_shape *shape, const void *bytes, size_t count)

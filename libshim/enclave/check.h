@@ -16,6 +16,9 @@
  */
 NODISCARD long check_result(uint32_t nr, const struct call_shape *shape, const uint64_t *arg, long u_result);
 
+/* The same for an error of a call that is not to be made again: -GATE_RESTART is refused too. */
+NODISCARD long check_error(uint32_t nr, const struct call_shape *shape, long u_result);
+
 /* 0 when `bytes` (count elements) satisfies the argument's struct check, else -EIO, counted and reported. */
 NODISCARD long check_struct(uint32_t nr, const struct arg_shape *shape, const void *bytes, size_t count);
 

@@ -60,7 +60,9 @@ static long fork_process(struct frame *frame, struct request *request)
 	mask = signal_mask_set(~0UL);
 	signal_fork_lock();
 	thread_fork_lock();
+	ring_fork_lock();
 	result = gate_clone(request->call, NULL);
+	ring_fork_unlock();
 	thread_fork_unlock();
 	signal_fork_unlock();
 	if (result == 0) {

@@ -132,6 +132,10 @@ void ring_check_helper(void);
 void ring_stop(struct thread *thread);
 void ring_resume(void);
 
+/* Around fork: a child's copy of what is known of the helper's numbers is whole. */
+void ring_fork_lock(void);
+void ring_fork_unlock(void);
+
 /* In a fork child, before anything else here: forgets the parent's ring. */
 void ring_after_fork(struct thread *thread);
 

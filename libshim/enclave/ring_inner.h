@@ -2,7 +2,7 @@
  * ring_inner.h - what the ring's three files share.
  *
  * Owns: struct lane, the enclave's own idea of a lane (every index that matters is here, the shared copy is only told);
- * struct ring. Must never: be included elsewhere. Used by: ring.c, ring_post.c, ring_life.c.
+ * struct ring. Must never: be included elsewhere. Used by: ring*.c.
  */
 #ifndef SCONE_RING_INNER_H
 #define SCONE_RING_INNER_H
@@ -79,8 +79,6 @@ struct ring {
 	void    *map;
 	struct wire_control *control;
 	struct fd_posts *fd_posts;	/* FD_MARK_COUNT of them */
-	int32_t  adopted[BACKLOG_COUNT];	/* the newest numbers that were handed over, plus one */
-	uint32_t adopted_next;
 	uint64_t cpus[CPU_WORDS];	/* the affinity the helper began with */
 };
 
@@ -135,4 +133,10 @@ void lane_kick(struct lane *lane);
 /* A twin of the present helper for the lane: 0 or -errno. */
 NODISCARD long lane_ready(struct lane *lane);
 
+/* A duplicate of `fd` for the helper to send on after the program's close; -1: the caller waits. It is known until
+ * closed: not by whom. */
+NODISCARD int ring_adopt(int fd);
+
+/* In a fork child: closes the numbers that only the parent's helper has a use for. */
+void ring_adopted_close(void);
 #endif

@@ -342,37 +342,13 @@ void ring_exit(struct thread *thread)
 		helper_kill();
 }
 
-static bool is_adopted(int32_t fd)
-{
-	for (uint32_t i = 0; i < BACKLOG_COUNT; i++)
-		if (ring.adopted[i] == fd + 1)
-			return true;
-	return false;
-}
-
-/*
- * In a fork child: numbers that only the parent's helper has a use for. The host says which are still in use, the enclave
- * which it ever was given.
- */
-static void adopted_close(void)
-{
-	for (uint32_t i = 0; i < ring.lanes_used; i++)
-		for (uint32_t at = 0; at < BACKLOG_COUNT; at++) {
-			struct wire_backlog *slot = &ring_lanes[i].wire->backlog[at];
-			int32_t u_fd = (int32_t)fetch32(&slot->fd);
-
-			if (fetch32(&slot->state) == BACKLOG_BUSY && fetch32(&slot->after) & AFTER_CLOSE && is_adopted(u_fd))
-				gate1(__NR_close, u_fd);
-		}
-}
-
 void ring_after_fork(struct thread *thread)
 {
 	if (!ring.map) {
 		ring = (struct ring){ 0 };
 		return;
 	}
-	adopted_close();
+	ring_adopted_close();
 	gate2(__NR_munmap, ring.map, ring.map_size);
 	gate2(__NR_munmap, ring.fd_posts, FD_MARK_COUNT * sizeof(struct fd_posts));
 	memset(ring_lanes, 0, ring.lanes_used * sizeof *ring_lanes);

@@ -9,8 +9,7 @@
 enum {
 	EXPECT_CYCLES = 500000,	/* a crossing within this after a post came soon enough: nobody was woken for it */
 	EXPECT_COUNT  = 4,	/* so many times in a row, and the next posts rely on it */
-	ADOPTED_FD_MIN = 768,	/* the helper's own numbers, where few programs count on a number being free */
-	SOL_SOCKET_ = 1, SO_LINGER_ = 13, F_DUPFD_CLOEXEC_ = 1030,
+	SOL_SOCKET_ = 1, SO_LINGER_ = 13,
 	ERRNO_MAX     = 133,	/* EHWPOISON */
 };
 
@@ -241,7 +240,7 @@ static bool backlog_hand_over(struct thread *thread, int fd, struct lane *lane)
 	if (linger[0] && linger[1])
 		return false;
 	if (!linger[0]) {
-		to = gate3(__NR_fcntl, fd, F_DUPFD_CLOEXEC_, ADOPTED_FD_MIN);
+		to = ring_adopt(fd);
 		if (to < 0)
 			return false;
 	}
@@ -252,8 +251,6 @@ static bool backlog_hand_over(struct thread *thread, int fd, struct lane *lane)
 	u_found = lane_cross(thread, REQUEST_ADOPT, 0, RING_WAIT);
 	if (to >= 0 && u_found <= 0)		/* all was sent meanwhile */
 		gate1(__NR_close, to);
-	else if (to >= 0)
-		ring.adopted[__atomic_fetch_add(&ring.adopted_next, 1, __ATOMIC_RELAXED) % BACKLOG_COUNT] = (int32_t)to + 1;
 	ring.fd_posts[fd].backlog = 0;
 	ring.fd_posts[fd].error = 0;
 	return true;

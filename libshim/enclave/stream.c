@@ -18,9 +18,7 @@ static int held_first = -1;
 
 long stream_error(uint32_t nr, long u_result)
 {
-	if (u_result == -GATE_RESTART)
-		return check_refuse(nr, "error", u_result);
-	return u_result < 0 ? check_result(nr, &call_shapes[nr], NULL, u_result) : u_result;
+	return u_result < 0 ? check_error(nr, &call_shapes[nr], u_result) : u_result;
 }
 
 static void held_link(int fd, struct descriptor *descriptor)

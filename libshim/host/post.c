@@ -41,10 +41,7 @@ static HOST void slot_free(struct wire_lane *lane, uint32_t index)
 	__atomic_fetch_and(&lane->backlog_used, ~(1ul << index), __ATOMIC_SEQ_CST);
 }
 
-/*
- * All was sent, or can't be. A slot whose descriptor the program has closed is free before the number is, so that a fork
- * child which closes what busy slots name never meets a number that means something else by then.
- */
+/* All was sent, or can't be. A slot whose descriptor the program has closed is free before the number is. */
 static HOST void slot_end(struct wire_lane *lane, uint32_t index, long result)
 {
 	struct wire_backlog *slot = &lane->backlog[index];

@@ -61,6 +61,8 @@ def redis(start: Start, place: Path, port: int, *options: str) -> Server:
     words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(place), "--save", "", *options]
     server = start(words, name=f"redis-{port}-{time.monotonic_ns()}")
     server.wait_for_port(port)
+    with Client(port) as client:
+        wait_until(lambda: client.ask("PING") == "PONG", "the data is loaded")
     return server
 
 
