@@ -36,8 +36,8 @@ class Call:
 
     `args` has what the spec says of each argument by its name: numbers as int (signed where the call's are), paths as
     str, what the program sends (buffers, vectors, socket addresses, structs) as bytes. `path` is the first path made
-    absolute, "." and ".." resolved as they are written. `address` is the socket address that the call names. `is_cut`:
-    the program sends more than fits here (56 KiB).
+    absolute, "." and ".." resolved as they are written; `second` the other one of calls with two (rename). `address` is
+    the socket address that the call names. `is_cut`: the program sends more than fits here (56 KiB).
     """
 
     name: str
@@ -46,6 +46,7 @@ class Call:
     tid: int
     args: Mapping[str, Value]
     path: str = ""
+    second: str = ""
     address: bytes = b""
     is_cut: bool = False
 
@@ -93,7 +94,7 @@ def allow() -> Allow:
 def deny(errno: int | str = "EACCES") -> Deny:
     """Return the answer that refuses the call; raises ValueError for what is no errno."""
     number = getattr(errnos, errno, 0) if isinstance(errno, str) else errno
-    if not isinstance(number, int) or not 0 < number < 4096:
+    if not isinstance(number, int) or not 0 < number < 512:
         raise ValueError(f"{errno!r} is no errno")
     return Deny(number)
 

@@ -7,12 +7,13 @@
  *   frame ─► what the arguments point to ─► CALL ─► handlers, policy (Python) ─► go on | result and bytes | file | stop
  */
 #include <linux/fcntl.h>
+#include "about.h"
 #include "ask.h"
 #include "control.h"
 #include "memory_file.h"
 #include "shield.h"
 
-enum { STRINGS_MAX = 57344, VECTORS_MAX = 1024 };
+enum { STRINGS_MAX = 57344, VECTORS_MAX = 1024, ERRNO_MAX = 511 };
 
 /* What is being built: a packet of at most CTL_PACKET_MAX bytes. */
 struct question {
@@ -181,7 +182,7 @@ static long result_give(const struct question *question, const struct ctl_call_a
 		TRY(output_give(question, &head, at));
 		at += head.size;
 	}
-	return answer->result < -4095 ? -EIO : answer->result;
+	return answer->result < -ERRNO_MAX ? -EIO : answer->result;	/* above lie the kernel's and the shim's own signs */
 }
 
 uint32_t open_flags(const struct frame *frame)
@@ -227,11 +228,11 @@ static long file_give(const struct frame *frame, const struct ctl_call_answer *a
 }
 
 static long answer_take(struct frame *frame, const struct question *question, const struct ctl_call_answer *answer,
-			size_t size, int from, uint32_t *scope)
+			size_t size, int from, enum ctl_scope *scope)
 {
 	switch ((enum ctl_verdict)answer->verdict) {
 	case CTL_GO:
-		*scope = answer->scope;
+		*scope = (enum ctl_scope)answer->scope;
 		return -SHIELD_PLAIN;
 	case CTL_RESULT:
 		return result_give(question, answer, size);
@@ -243,21 +244,24 @@ static long answer_take(struct frame *frame, const struct question *question, co
 	die("the runtime's answer to a call can't be read");
 }
 
-static long question_build(struct question *question, const struct frame *frame, const struct about *about)
+static long question_build(struct question *question, const struct frame *frame, const struct about *about, uint32_t count)
 {
 	struct ctl_call *call = question->call;
 
 	call->nr = (uint32_t)frame->nr;
 	memcpy(call->args, frame->arg, sizeof call->args);
 	question->size = sizeof *call;
-	if (about->kind)
-		TRY(bytes_add(question, about->kind, (uint64_t)about->bytes, about->size));
+	if (count && about->is_datagram)
+		call->flags |= CTL_CALL_DATAGRAM;
+	for (uint32_t i = 0; i < count; i++)
+		TRY(bytes_add(question, about[i].kind, (uint64_t)about[i].bytes, about[i].size));
 	for (uint32_t i = 0; i < question->shape->arg_count; i++)
 		TRY(argument_add(question, i));
 	return 0;
 }
 
-long ask_runtime(struct frame *frame, const struct call_shape *shape, const struct about *about, uint32_t *scope)
+long ask_runtime(struct frame *frame, const struct call_shape *shape, const struct about *about, uint32_t count,
+		 enum ctl_scope *scope)
 {
 	uint8_t *packet = pages_map(2 * CTL_PACKET_MAX);
 	struct question question = { .call = (struct ctl_call *)packet, .arg = frame->arg, .shape = shape };
@@ -265,10 +269,10 @@ long ask_runtime(struct frame *frame, const struct call_shape *shape, const stru
 	long result;
 	int from;
 
-	*scope = 0;
+	*scope = CTL_SCOPE_NONE;
 	if (!packet)
 		return -ENOMEM;
-	result = question_build(&question, frame, about);
+	result = question_build(&question, frame, about, count);
 	if (result == 0) {
 		result = control_call(question.call, question.size, answer, CTL_PACKET_MAX, &from);
 		if (result < (long)sizeof *answer)

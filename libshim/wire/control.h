@@ -145,14 +145,16 @@ struct ctl_call {
 	uint32_t flags;		/* enum ctl_call_flags */
 	uint64_t args[6];
 	uint32_t string_count;	/* struct ctl_trace_string: what the program's memory holds, kind 0; argument CTL_ABOUT_PATH: the
-				 * absolute path that the call is about, CTL_ABOUT_ADDRESS: the socket address */
+				 * absolute path that the call is about, CTL_ABOUT_SECOND: the second one, CTL_ABOUT_ADDRESS:
+				 * the socket address */
 	uint32_t reserved;
 };
 
-enum { CTL_ABOUT_PATH = 8, CTL_ABOUT_ADDRESS = 9 };
+enum { CTL_ABOUT_PATH = 8, CTL_ABOUT_ADDRESS = 9, CTL_ABOUT_SECOND = 10 };
 
 enum ctl_call_flags {
-	CTL_CALL_CUT = 1,	/* not all of the program's bytes fit into the packet */
+	CTL_CALL_CUT      = 1,	/* not all of the program's bytes fit into the packet */
+	CTL_CALL_DATAGRAM = 2,	/* the address is for a socket that is no stream */
 };
 
 enum ctl_verdict {
@@ -172,12 +174,17 @@ struct ctl_call_answer {
 	uint32_t file_mode;	/* permissions */
 	uint32_t file_uid;
 	uint32_t file_gid;
-	uint32_t scope;		/* CTL_GO: so many bytes of the absolute path, and with CTL_SCOPE_BELOW all that lies below,
-				 * need not be asked about again for this access; 0: ask again */
+	uint32_t scope;		/* enum ctl_scope */
+};
+
+/* CTL_GO: what need not be asked about again for the same access. */
+enum ctl_scope {
+	CTL_SCOPE_NONE      = 0,
+	CTL_SCOPE_SAME      = 1,	/* the same path or address */
+	CTL_SCOPE_DIRECTORY = 2,	/* all that lies directly in the path's directory */
 };
 
 enum { CTL_FILE_MAX = 16 << 20 };
-#define CTL_SCOPE_BELOW 0x80000000u
 
 enum {
 	WIRE_EXIT_GATE = 0,	/* index into calls_by_exit: by the program's own thread */

@@ -7,7 +7,18 @@ it asked about: paths when [files], secrets or volumes decide, socket addresses 
 import struct
 from os import O_ACCMODE, O_CREAT, O_PATH, O_TRUNC
 
-from scone_preload.policy.calls import CALL_COUNT, ENTRY, ROUTE_HOST, call_numbered, compile_calls
+from scone_preload.policy.calls import (
+    CALL_COUNT,
+    ENTRY,
+    PAST_PATHS,
+    ROUTE_DENY,
+    ROUTE_HOST,
+    ROUTE_INSIDE,
+    call_numbered,
+    compile_calls,
+    decides_paths,
+)
+from scone_preload.policy.decision import EPERM
 from scone_preload.policy.model import Policy
 from scone_preload.spec.model import ArgKind, Call
 
@@ -22,9 +33,7 @@ LOOK = frozenset({
     "chdir", "getxattr", "lgetxattr", "listxattr", "llistxattr", "inotify_add_watch", "name_to_handle_at",
     "file_getattr", "getxattrat", "listxattrat", "statmount",
 })  # fmt: skip
-# A path that is none of the file tree, or that exec's own question decides about.
-NO_PATH = frozenset({"memfd_create", "execve", "execveat", "sethostname", "setdomainname", "init_module", "add_key",
-                     "request_key", "delete_module", "fsconfig", "fsopen"})  # fmt: skip
+EXECS = frozenset({"execve", "execveat"})  # a question of their own decides about them
 ADDRESSED = frozenset({ArgKind.IN_SOCKADDR, ArgKind.MSG_IN, ArgKind.MSGS_IN})
 
 
@@ -36,16 +45,13 @@ def policy_image(policy: Policy) -> bytes:
     for nr in range(CALL_COUNT):
         route, access, error = ENTRY.unpack_from(table, nr * ENTRY.size)
         call = call_numbered(nr)
-        if route == ROUTE_HOST and call is not None:
-            route, access = _asked(call, asks_paths=asks_paths, asks_addresses=asks_addresses)
+        if route in (ROUTE_HOST, ROUTE_INSIDE) and call is not None:
+            route, access = _asked(call, route, asks_paths=asks_paths, asks_addresses=asks_addresses)
+        if asks_paths and call is not None and call.name in PAST_PATHS:
+            route, error = ROUTE_DENY, EPERM
         entries.append(ENTRY.pack(route, access, error))
     body = b"".join(entries)
     return HEAD.pack(MAGIC, VERSION, 0, HEAD.size + len(body), 0) + body
-
-
-def decides_paths(policy: Policy) -> bool:
-    """Return whether some path may be refused, or is served by the runtime."""
-    return policy.files.unlisted != "pass" or bool(policy.secrets)
 
 
 def decides_addresses(policy: Policy) -> bool:
@@ -54,12 +60,12 @@ def decides_addresses(policy: Policy) -> bool:
     return network.unlisted != "pass" or any(rule.shield != "pass" for rule in (*network.listen, *network.connect))
 
 
-def _asked(call: Call, *, asks_paths: bool, asks_addresses: bool) -> tuple[int, int]:
-    if asks_paths and call.name not in NO_PATH and any(arg.kind is ArgKind.PATH for arg in call.args):
+def _asked(call: Call, route: int, *, asks_paths: bool, asks_addresses: bool) -> tuple[int, int]:
+    if asks_paths and call.name not in EXECS and any(arg.is_path for arg in call.args):
         return ROUTE_PATHS, access_bit(call.name)
     if asks_addresses and any(arg.kind in ADDRESSED for arg in call.args):
         return ROUTE_ADDRESS, BINDS if call.name == "bind" else CONNECTS
-    return ROUTE_HOST, 0
+    return route, 0
 
 
 def access_bit(name: str) -> int:

@@ -14,14 +14,14 @@ from scone_preload.policy.model import Policy
 from scone_preload.runtime import answers, wire
 from scone_preload.runtime.deciding import (
     address_decision,
+    covers_directory,
     open_flags,
-    path_decision,
-    scope,
-    secret_at,
+    path_decisions,
+    secret_among,
 )
 from scone_preload.runtime.decode import answer_of, decode
 from scone_preload.runtime.handling import Handling
-from scone_preload.runtime.secrets import Secrets, number_of, process_owner
+from scone_preload.runtime.secrets import Secrets, identity, number_of
 from scone_preload.spec.model import Call as Row
 
 EACCES, EIO = 13, 5
@@ -62,27 +62,29 @@ class CallServer:
         """Return what policy and secrets say, None when they say nothing about this call."""
         if row is None:
             return None
-        decision = path_decision(self.policy, row, message, pid)
-        if decision is not None:
-            return self.by_path(row, message, pid, decision)
+        decisions = path_decisions(self.policy, row, message, pid)
+        if decisions:
+            return self.by_paths(row, message, pid, decisions)
         decision = address_decision(self.policy, row, message, pid)
         if decision is None:
             return None
-        if not decision.allowed:
-            return self.refuse(decision)
-        return answers.go_exact(len(message.strings[wire.ABOUT_ADDRESS]))
+        return answers.go(answers.SAME) if decision.allowed else self.refuse(decision)
 
-    def by_path(self, row: Row, message: wire.Call, pid: int, decision: Decision) -> list[bytes]:
-        if not decision.allowed:
-            return self.refuse(decision)
-        path = os.fsdecode(message.strings[wire.ABOUT_PATH])
-        secret = secret_at(self.policy, path)
+    def by_paths(
+        self, row: Row, message: wire.Call, pid: int, decisions: Sequence[tuple[str, Decision]]
+    ) -> list[bytes]:
+        for _, decision in decisions:
+            if not decision.allowed:
+                return self.refuse(decision)
+        secret = secret_among(self.policy, [path for path, _ in decisions])
         if secret is not None:
-            owner = process_owner(pid)
-            given = self.secrets.serve(secret, row, message, owner)
-            return answers.give(row, given, owner, number=number_of(secret))
-        covered, below = scope(self.policy, path, access_word(row.name, open_flags(row, message)))
-        return answers.go(covered, below=below)
+            who = identity(pid)
+            given = self.secrets.serve(secret, row, message, who)
+            return answers.give(row, given, who[:2], number=number_of(secret))
+        path = os.fsdecode(message.strings.get(wire.ABOUT_PATH, b""))
+        word = access_word(row.name, open_flags(row, message))
+        whole = covers_directory(self.policy, path, decisions[0][0], word, pid)
+        return answers.go(answers.DIRECTORY if whole else answers.SAME)
 
     def refuse(self, decision: Decision) -> list[bytes]:
         self.refused(decision)
@@ -107,7 +109,7 @@ class CallServer:
                 if trouble:
                     raise ValueError(trouble)
                 if row is not None and isinstance(checked, Deny | Result | File):
-                    packets = answers.give(row, checked, process_owner(pid))
+                    packets = answers.give(row, checked, identity(pid)[:2])
             except ValueError as error:
                 about = f" {call.path}" if call.path else ""
                 self.say(f"scone-wrap: handler of {call.name}{about} failed, the call is denied: {error}\n")

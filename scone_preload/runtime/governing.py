@@ -4,6 +4,7 @@ Made when a start has a policy. The whole policy is read when something is first
 table (in the plan) needs none of that.
 """
 
+import os
 from collections.abc import Callable
 from functools import cached_property
 from socket import socket
@@ -35,6 +36,8 @@ class Governor:
         self.images.expect(start.pid, start.pins, start.nonce)
         self.learner = Learner(options.learn, say) if options.learn else None
         self._secrets = Secrets(start.environment, self._of_keystore)
+        if b"[[secret]]" in start.plan.text:
+            _hide(start)
 
     @cached_property
     def policy(self) -> Policy:
@@ -87,3 +90,14 @@ class Governor:
         place = keystore_directory(self._start.environment)
         with open_keystore(place, unlock, create=False) as store, store.key(name, Purpose.SECRET) as secret:
             return secret.reveal()
+
+
+def _hide(start: Start) -> None:
+    """Keep what secrets are made of out of core dumps, and out of this process's own /proc/PID/environ."""
+    from scone_preload.keys.memory import forbid_dumps, wipe_initial_environment  # lazy: ctypes
+
+    names = {os.fsencode(name) for name in start.plan.environment[4]}
+    wipe_initial_environment({name: value for name, value in start.environment.items() if name in names})
+    forbid_dumps()
+    for name in names:
+        os.environb.pop(name, None)

@@ -22,9 +22,9 @@ HELLO, EXEC, SITES, STATS, TRACE, EVENT, HELPER, CALL = range(1, 9)
 HELPER_LOST = 0x314E4353
 FIRST = 1
 AFTER_EXEC, WANTS_POLICY = 1, 2
-CALL_CUT = 1
+CALL_CUT, CALL_DATAGRAM = 1, 2
 EXEC_UNWRAPPED = 1
-ABOUT_PATH, ABOUT_ADDRESS = 8, 9  # strings that are no argument's: what a call is about
+ABOUT_PATH, ABOUT_ADDRESS, ABOUT_SECOND = 8, 9, 10  # strings that are no argument's: what a call is about
 EVENT_KINDS = {1: "denied", 2: "refused", 3: "trap", 4: "stopped", 5: "notice"}
 
 DOORS = ("symbol", "site", "trap", "other")
@@ -187,6 +187,7 @@ class Call:
     args: tuple[int, ...]
     strings: dict[int, bytes]
     is_cut: bool
+    is_datagram: bool
 
 
 Message: TypeAlias = Hello | Exec | Sites | Stats | Trace | Event | Helper | Call
@@ -287,10 +288,17 @@ def _trace_strings(packet: bytes, at: int, count: int, arg_max: int) -> tuple[Tr
 
 def _parse_call(header: Header, packet: bytes) -> Call:
     _, nr, flags, *args, count, reserved = _unpack(_CALL, packet)
-    if nr >= CALL_COUNT or flags & ~CALL_CUT or reserved:
+    if nr >= CALL_COUNT or flags & ~(CALL_CUT | CALL_DATAGRAM) or reserved:
         raise _bad("CALL fields")
-    strings = {string.arg: string.data for string in _trace_strings(packet, _CALL.size, count, ABOUT_ADDRESS)}
-    return Call(header=header, nr=nr, args=tuple(args), strings=strings, is_cut=bool(flags & CALL_CUT))
+    strings = {string.arg: string.data for string in _trace_strings(packet, _CALL.size, count, ABOUT_SECOND)}
+    return Call(
+        header=header,
+        nr=nr,
+        args=tuple(args),
+        strings=strings,
+        is_cut=bool(flags & CALL_CUT),
+        is_datagram=bool(flags & CALL_DATAGRAM),
+    )
 
 
 def _parse_event(header: Header, packet: bytes) -> Event:

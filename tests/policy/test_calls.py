@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from scone_preload.policy.calls import ALWAYS, CALL_COUNT, ENTRY, compile_calls
+from scone_preload.policy.calls import ALWAYS, CALL_COUNT, ENTRY, PAST_PATHS, compile_calls
 from scone_preload.policy.decide import decide_call
 from scone_preload.policy.effective import parse
 from scone_preload.spec import load
@@ -45,6 +45,8 @@ def test_the_table_says_what_decide_call_says(text: str) -> None:
     policy = parse(text.encode())
     for number, (route, reserved, error) in enumerate(ENTRY.iter_unpack(compile_calls(policy.calls))):
         found = decide_call(policy, number)
+        if found.object.removeprefix("call ") in PAST_PATHS:
+            continue  # not the table of [calls] alone: test_image.py
         assert reserved == 0
         assert WORDS.get(route, "deny") == found.action
         assert error == (0 if found.action == "stop" else found.errno)
