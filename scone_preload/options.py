@@ -5,7 +5,7 @@
 Imported on every start, so it imports nothing: a dataclass alone would cost 6 ms of each start.
 """
 
-SHIM_VARIABLE_VERSION = 2
+SHIM_VARIABLE_VERSION = 3
 FLAG_TRACE, FLAG_TRACE_FAILING, FLAG_STATS, FLAG_NO_IO_URING, FLAG_FIRST, FLAG_POLICY = (1 << bit for bit in range(6))
 
 MODES = {"sync": 0, "async": 1}
@@ -60,7 +60,7 @@ class Options:
         self.flags = flags
         self.learn = learn
 
-    def shim_variable(self, control_fd: int, nonce: int, *, has_policy: bool = False) -> str:
+    def shim_variable(self, control_fd: int, alive_fd: int, nonce: int, *, has_policy: bool = False) -> str:
         """Return the value of SCONE_SHIM for the first process (docs/internals.md, section 1)."""
         flags = FLAG_FIRST
         if self.trace is not None:
@@ -75,4 +75,4 @@ class Options:
             flags |= FLAG_POLICY
         if not self.io_uring:
             flags |= FLAG_NO_IO_URING
-        return f"{SHIM_VARIABLE_VERSION},{control_fd},{MODES[self.syscalls]},{self.exit_cost},{flags},{nonce}"
+        return f"{SHIM_VARIABLE_VERSION},{control_fd},{alive_fd},{MODES[self.syscalls]},{self.exit_cost},{flags},{nonce}"

@@ -9,6 +9,7 @@
  *                                             └─ thread or vfork child: own struct thread, thread_begin, own frame
  */
 #include <linux/sched.h>
+#include "alive.h"
 #include "signal.h"
 #include "clone.h"
 #include "control.h"
@@ -29,7 +30,7 @@ struct request {
 	uint64_t args_size;
 };
 
-static void child_of_fork(struct thread *thread, uint64_t mask)
+static void child_of_fork(struct thread *thread, uint64_t mask, bool has_own_files)
 {
 	for (struct thread *each = thread_all(); each; each = each->next_all)
 		memset(&each->stats, 0, sizeof each->stats);
@@ -39,6 +40,8 @@ static void child_of_fork(struct thread *thread, uint64_t mask)
 	thread_enter(thread);
 	ring_after_fork(thread);
 	policy_after_fork();
+	if (has_own_files)
+		alive_after_fork();
 	signal_mask_set(mask);
 }
 
@@ -59,7 +62,7 @@ static long fork_process(struct frame *frame, struct request *request)
 	if (result == 0) {
 		if (request->stack)
 			frame->rsp = request->stack;
-		child_of_fork(thread, mask);
+		child_of_fork(thread, mask, !(request->flags & CLONE_FILES));
 		return 0;
 	}
 	signal_mask_set(mask);

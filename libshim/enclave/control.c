@@ -189,9 +189,7 @@ void control_event(uint32_t kind, uint32_t nr, const char *text)
 
 long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, struct ctl_exec_answer *given)
 {
-	static char answer[CTL_PATH_MAX * 2];
-	static struct mutex lock;
-	char cwd[CTL_PATH_MAX];
+	char answer[CTL_PATH_MAX * 2], cwd[CTL_PATH_MAX];
 	struct ctl_exec question = { .dirfd = dirfd, .at_flags = at_flags };
 	struct ctl_exec_answer head;
 	long size, shim_size;
@@ -199,7 +197,6 @@ long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, st
 	if (gate2(__NR_getcwd, cwd, sizeof cwd) < 0)
 		cwd[0] = 0;
 	header_fill(&question.header, CTL_EXEC, 0);
-	mutex_lock(&lock);
 	size = packet_ask(&question.header, sizeof question, path, cwd, answer, sizeof answer - 2);
 	if (size < (long)sizeof head)
 		die("the runtime host is gone: nobody can allow an exec");
@@ -211,7 +208,6 @@ long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, st
 	*given = head;
 	if (head.error && (long)sizeof head + shim_size + 1 < size && answer[(long)sizeof head + shim_size + 1])
 		say(answer + sizeof head + shim_size + 1);
-	mutex_unlock(&lock);
 	return -head.error;
 }
 
@@ -282,21 +278,36 @@ void control_helper(int32_t pid)
 		return;		/* without a runtime only waits for the helper notice that it is gone */
 }
 
-void control_start(void)
+static void move(int32_t *fd, long wanted)
 {
-	uint64_t limit[2];
-	long wanted = CONTROL_FD_MAX - 1, moved;
+	long moved;
 
-	if (enclave.control_fd < 0)
+	if (*fd <= 0 || *fd >= wanted)
 		return;
-	if (gate2(__NR_getrlimit, RLIMIT_NOFILE, limit) == 0 && limit[0] > 0 && limit[0] < CONTROL_FD_MAX)
-		wanted = (long)limit[0] - 1;
-	if (enclave.control_fd >= wanted)
-		return;
-	moved = gate3(__NR_fcntl, enclave.control_fd, F_DUPFD_CLOEXEC_, wanted);
+	moved = gate3(__NR_fcntl, *fd, F_DUPFD_CLOEXEC_, wanted);
 	if (moved < 0)
 		return;		/* no number that high is free: it stays where it is */
 	gate3(__NR_fcntl, moved, F_SETFD, 0);
-	gate1(__NR_close, enclave.control_fd);
-	enclave.control_fd = (int32_t)moved;
+	gate1(__NR_close, *fd);
+	*fd = (int32_t)moved;
+}
+
+void control_start(void)
+{
+	uint64_t limit[2];
+	long wanted = CONTROL_FD_MAX - 1;
+
+	if (gate2(__NR_getrlimit, RLIMIT_NOFILE, limit) == 0 && limit[0] > 0 && limit[0] < CONTROL_FD_MAX)
+		wanted = (long)limit[0] - 1;
+	move(&enclave.control_fd, wanted);
+	move(&enclave.alive_fd, wanted - 1);
+}
+
+void control_inherit(bool is_inherited)
+{
+	const int32_t own[] = { enclave.control_fd, enclave.alive_fd };
+
+	for (size_t i = 0; i < 2; i++)
+		if (own[i] > 0)
+			gate3(__NR_fcntl, own[i], F_SETFD, is_inherited ? 0 : FD_CLOEXEC);
 }

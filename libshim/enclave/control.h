@@ -45,6 +45,9 @@ void control_helper(int32_t pid);
 /* One trace record with its strings, a packet built by trace.c. */
 void control_trace(struct ctl_trace *packet, size_t size);
 
-/* Moves the control socket out of the program's way. Called once, from start.c. */
+/* Moves the shim's own descriptors out of the program's way. Called once, from start.c. */
 void control_start(void);
+
+/* Whether a program that is executed gets them: one that runs unwrapped must not. */
+void control_inherit(bool is_inherited);
 #endif

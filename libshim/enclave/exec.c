@@ -9,6 +9,7 @@
 #include "control.h"
 #include "clone.h"
 #include "ring.h"
+#include "signal.h"
 
 enum { ENVIRONMENT_MAX = 1 << 20, PRELOAD_MAX = CTL_PATH_MAX + 8192, SETTING_MAX = 128, SHIM_READABLE = 4 };
 
@@ -53,8 +54,10 @@ static void setting_write(char *bytes, uint64_t nonce)
 	struct text text = { bytes, 0, SETTING_MAX };
 
 	text_add(&text, setting_name);
-	text_add(&text, "2,");
+	text_add(&text, "3,");
 	text_add_number(&text, enclave.control_fd);
+	text_add(&text, ",");
+	text_add_number(&text, enclave.alive_fd);
 	text_add(&text, ",");
 	text_add_number(&text, enclave.mode);
 	text_add(&text, ",");
@@ -118,7 +121,13 @@ static long image_start(struct frame *frame, struct image *image, const uint64_t
 		ring_stop(thread);
 	if (enclave.flags & FLAG_STATS && !thread->gate_only)
 		stats_send(false);
+	signal_hold_sys(!(given.flags & CTL_EXEC_UNWRAPPED));
+	if (given.flags & CTL_EXEC_UNWRAPPED)
+		control_inherit(false);
 	result = gate_interruptible(__NR_execveat, dirfd, (long)image->path, argv, (long)image->environment, flags, 0);
+	if (given.flags & CTL_EXEC_UNWRAPPED)
+		control_inherit(true);
+	signal_hold_sys(false);
 	if (!thread->gate_only)
 		ring_resume();
 	return result;

@@ -4,6 +4,7 @@
  * Owns: the synchronous exit and the choice between the exits. Must never: give the program a result that check.c has
  * not seen. Called by: dispatch.c; handlers that hand a call on.
  */
+#include "alive.h"
 #include "dispatch.h"
 #include "check.h"
 #include "marshal.h"
@@ -20,6 +21,14 @@ static inline void exit_cost_burn(void)
 
 	while (__builtin_ia32_rdtsc() < end)
 		__builtin_ia32_pause();
+}
+
+static void extra_do(const struct call_shape *shape)
+{
+	if (enclave.is_unwatched && shape->flags & CALL_MAY_BLOCK)
+		alive_watch();
+	if (enclave.exit_cost && shape->route == ROUTE_HOST)
+		exit_cost_burn();
 }
 
 /* The size of an address that the kernel put into the program's memory. */
@@ -97,8 +106,8 @@ long exit_by_gate(struct frame *frame, const struct call_shape *shape)
 	if (unlikely(shape->flags & CALL_RENEWS_HELPER) && enclave.mode == MODE_ASYNC && !thread->gate_only)
 		return pass_renewing(frame);
 
-	if (unlikely(enclave.exit_cost) && shape->route == ROUTE_HOST)
-		exit_cost_burn();
+	if (unlikely(enclave.has_extra))
+		extra_do(shape);
 	result = gate_interruptible(nr, (long)arg[0], (long)arg[1], (long)arg[2], (long)arg[3], (long)arg[4], (long)arg[5]);
 	if (shape->route != ROUTE_HOST)
 		return result;

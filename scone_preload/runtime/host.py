@@ -239,9 +239,19 @@ def governor_of(options: Options, start: "Start", say: Callable[[str], None]) ->
     return Governor(options, start, say)
 
 
-def run_host(options: Options, control_fd: int, program_fd: int, trace_fd: int, start: "Start | None" = None) -> int:
-    """Be the runtime host until the last wrapped process has ended; return the exit status."""
-    error_fd = detach({control_fd, program_fd, trace_fd})
+def run_host(
+    options: Options,
+    control_fd: int,
+    program_fd: int,
+    trace_fd: int,
+    alive_fd: int = -1,
+    start: "Start | None" = None,
+) -> int:
+    """Be the runtime host until the last wrapped process has ended; return the exit status.
+
+    `alive_fd` is kept open: its end tells the wrapped processes, however it comes (libshim/enclave/alive.c).
+    """
+    error_fd = detach({control_fd, program_fd, trace_fd, alive_fd})
     with socket.socket(fileno=control_fd) as control:
         if error_fd >= 0:  # a bug of ours is to be seen: the shims only see that nobody answers any more
             sys.stderr = open(error_fd, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
