@@ -75,4 +75,5 @@ class Options:
             flags |= FLAG_POLICY
         if not self.io_uring:
             flags |= FLAG_NO_IO_URING
-        return f"{SHIM_VARIABLE_VERSION},{control_fd},{alive_fd},{MODES[self.syscalls]},{self.exit_cost},{flags},{nonce}"
+        numbers = (SHIM_VARIABLE_VERSION, control_fd, alive_fd, MODES[self.syscalls], self.exit_cost, flags, nonce)
+        return ",".join(map(str, numbers))

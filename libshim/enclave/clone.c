@@ -13,6 +13,7 @@
 #include "signal.h"
 #include "clone.h"
 #include "control.h"
+#include "memory_file.h"
 #include "policy.h"
 #include "ring.h"
 #include "stream.h"
@@ -110,6 +111,7 @@ static long clone_in_memory(struct frame *frame, struct request *request)
 	result = gate_clone(request->call, child);
 	if (result < 0 || request->flags & CLONE_VFORK) {
 		thread_scratch_free(child);
+		memory_files_drop(child);
 		thread_release(child);
 	}
 	signal_mask_set(mask);

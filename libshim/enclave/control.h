@@ -42,6 +42,9 @@ void control_stats(const struct wire_stats *stats, bool is_end);
 /* This process has the helper `pid` from now on; 0: it is about to end the one it has. The runtime watches it. */
 void control_helper(int32_t pid);
 
+/* The memory files that stay open over the exec that was allowed last: `size` bytes, the header not filled in. */
+void control_keep(struct ctl_keep *message, size_t size);
+
 /* One trace record with its strings, a packet built by trace.c. */
 void control_trace(struct ctl_trace *packet, size_t size);
 

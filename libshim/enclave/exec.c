@@ -8,6 +8,7 @@
 #include "dispatch.h"
 #include "control.h"
 #include "clone.h"
+#include "memory_file.h"
 #include "ring.h"
 #include "signal.h"
 
@@ -116,6 +117,8 @@ static long image_start(struct frame *frame, struct image *image, const uint64_t
 		    "would run unprotected: make it readable there");
 		return -EACCES;
 	}
+	if (!(given.flags & CTL_EXEC_UNWRAPPED))
+		memory_files_keep();
 	thread->stats.execs++;
 	if (!thread->gate_only)
 		ring_stop(thread);

@@ -19,13 +19,16 @@ enum {
 
 enum ctl_type {
 	CTL_HELLO = 1,	/* struct ctl_hello, exe path, lines of maps      with CTL_WANTS_POLICY: struct ctl_hello_answer, policy,
-			 *                                                message; else none */
+			 *                                                message; for each memory file a packet struct
+			 *                                                ctl_hello_file and packets of its bytes; else none */
 	CTL_EXEC  = 2,	/* struct ctl_exec, path, cwd                     struct ctl_exec_answer, shim path, message */
 	CTL_SITES = 3,	/* struct ctl_sites, path                         struct ctl_sites_answer, count x struct site */
 	CTL_STATS = 4,	/* struct wire_stats                              when CTL_FIRST: struct ctl_text_answer, text */
 	CTL_TRACE = 5,	/* struct ctl_trace, then its strings             no answer */
 	CTL_EVENT = 6,	/* struct ctl_event, text                         no answer */
 	CTL_HELPER = 7,	/* struct ctl_helper                              no answer */
+	CTL_KEEP  = 9,	/* struct ctl_keep, count x struct ctl_kept       no answer: memory files that stay open over the exec which
+			 *                                                was allowed just before */
 	CTL_CALL  = 8,	/* struct ctl_call, then its strings              struct ctl_call_answer, then its strings, then
 			 *                                                packets of a file's bytes */
 };
@@ -62,6 +65,37 @@ struct ctl_hello {
 struct ctl_hello_answer {
 	int32_t  error;		/* 0, or an errno: the image must not run; the message says why */
 	uint32_t policy_size;	/* of the struct policy_image that follows; then the message, a string */
+	uint32_t file_count;	/* at most CTL_KEPT_MAX */
+	uint32_t reserved;
+};
+
+enum { CTL_KEPT_MAX = 256 };
+
+/* A memory file that the image before left open. */
+struct ctl_hello_file {
+	int32_t  fd;
+	uint32_t flags;		/* of open(2) */
+	uint64_t offset;
+	uint64_t size;		/* at most CTL_FILE_MAX */
+	uint64_t number;	/* as in struct ctl_call_answer */
+	int64_t  seconds;
+	uint32_t mode, uid, gid;
+	uint32_t same_as;	/* it shares the open file, with its bytes, of the file with this index; its own: it has its own */
+};
+
+struct ctl_kept {
+	int32_t  fd;
+	uint32_t flags;
+	uint64_t offset;
+	uint64_t number;
+	uint32_t same_as;
+	uint32_t reserved;
+};
+
+struct ctl_keep {
+	struct ctl_header header;
+	uint32_t count;		/* of struct ctl_kept that follow: at most CTL_KEPT_MAX */
+	uint32_t reserved;
 };
 
 struct ctl_exec {
@@ -221,7 +255,10 @@ struct ctl_stats {
 
 _Static_assert(sizeof(struct ctl_header) == 24, "wire layout");
 _Static_assert(sizeof(struct ctl_hello) == 48, "wire layout");
-_Static_assert(sizeof(struct ctl_hello_answer) == 8, "wire layout");
+_Static_assert(sizeof(struct ctl_hello_answer) == 16, "wire layout");
+_Static_assert(sizeof(struct ctl_hello_file) == 56, "wire layout");
+_Static_assert(sizeof(struct ctl_kept) == 32, "wire layout");
+_Static_assert(sizeof(struct ctl_keep) == 32, "wire layout");
 _Static_assert(sizeof(struct ctl_exec) == 32, "wire layout");
 _Static_assert(sizeof(struct ctl_exec_answer) == 16, "wire layout");
 _Static_assert(sizeof(struct ctl_sites) == 40, "wire layout");

@@ -33,16 +33,25 @@ def fail(errno: int) -> list[bytes]:
     return [_head(RESULT, result=-errno)]
 
 
-def give(row: Row, answer: Deny | Result | File, owner: tuple[int, int], *, number: int = 0) -> list[bytes]:
-    """What a handler answered; `owner` (uid, gid) is the program's, for files of nobody else; `number` an inode."""
+def give(row: Row, answer: Deny | Result | File, *, number: int = 0) -> list[bytes]:
+    """What a handler answered; `number` is a file's inode."""
     if isinstance(answer, Deny):
         return fail(answer.errno)
     if isinstance(answer, Result):
         return [_with_strings(answer.value, outputs_of(row, answer))]
-    uid, gid = (own if given is None else given for own, given in zip(owner, (answer.uid, answer.gid), strict=True))
-    head = _head(FILE, size=len(answer.content), number=number or next(_inodes), mode=answer.mode, uid=uid, gid=gid)
-    content = answer.content
-    return [head, *(content[at : at + PIECE] for at in range(0, len(content), PIECE))]
+    uid, gid = answer.uid or 0, answer.gid or 0
+    head = _head(FILE, size=len(answer.content), number=number, mode=answer.mode, uid=uid, gid=gid)
+    return [head, *pieces(answer.content)]
+
+
+def pieces(content: bytes) -> list[bytes]:
+    """Return a file's bytes as packets."""
+    return [content[at : at + PIECE] for at in range(0, len(content), PIECE)]
+
+
+def new_number() -> int:
+    """Return an inode that no other file has."""
+    return next(_inodes)
 
 
 def _with_strings(result: int, strings: Iterable[tuple[int, bytes]]) -> bytes:

@@ -4,6 +4,8 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from threading import Thread
 
 from scone_preload.errors import SconeError
 from scone_preload.handlers import Answer, Deny, File, Result
@@ -20,8 +22,9 @@ from scone_preload.runtime.deciding import (
     secret_among,
 )
 from scone_preload.runtime.decode import answer_of, decode
+from scone_preload.runtime.files import Files, Given
 from scone_preload.runtime.handling import Handling
-from scone_preload.runtime.secrets import Secrets, identity, number_of
+from scone_preload.runtime.secrets import Identity, Secrets, identity, number_of
 from scone_preload.spec.model import Call as Row
 
 EACCES, EIO = 13, 5
@@ -35,12 +38,14 @@ class CallServer:
         self,
         policy: Policy,
         secrets: Secrets,
+        files: Files,
         handling: Handling | None,
         refused: Callable[[Decision], None],
         say: Say,
     ) -> None:
         self.policy = policy
         self.secrets = secrets
+        self.files = files
         self.handling = handling
         self.refused = refused
         self.say = say
@@ -79,12 +84,21 @@ class CallServer:
         secret = secret_among(self.policy, [path for path, _ in decisions])
         if secret is not None:
             who = identity(pid)
-            given = self.secrets.serve(secret, row, message, who)
-            return answers.give(row, given, who[:2], number=number_of(secret))
+            return self.give(row, self.secrets.serve(secret, row, message, who), who, number=number_of(secret))
         path = os.fsdecode(message.strings.get(wire.ABOUT_PATH, b""))
         word = access_word(row.name, open_flags(row, message))
         whole = covers_directory(self.policy, path, decisions[0][0], word, pid)
         return answers.go(answers.DIRECTORY if whole else answers.SAME)
+
+    def give(self, row: Row, given: Deny | Result | File, who: Identity, *, number: int = 0) -> list[bytes]:
+        """Give what a secret or a handler says; a file that has no owner is the program's own."""
+        if isinstance(given, File):
+            uid = who.uid if given.uid is None else given.uid
+            gid = who.gid if given.gid is None else given.gid
+            given = replace(given, uid=uid, gid=gid)
+            number = number or answers.new_number()
+            self.files.note(number, Given(content=given.content, mode=given.mode, uid=uid, gid=gid))
+        return answers.give(row, given, number=number)
 
     def refuse(self, decision: Decision) -> list[bytes]:
         self.refused(decision)
@@ -109,7 +123,7 @@ class CallServer:
                 if trouble:
                     raise ValueError(trouble)
                 if row is not None and isinstance(checked, Deny | Result | File):
-                    packets = answers.give(row, checked, identity(pid)[:2])
+                    packets = self.give(row, checked, identity(pid))
             except ValueError as error:
                 about = f" {call.path}" if call.path else ""
                 self.say(f"scone-wrap: handler of {call.name}{about} failed, the call is denied: {error}\n")
@@ -124,8 +138,24 @@ def _goes_on(packets: Sequence[bytes]) -> bool:
 
 
 def send_all(answer: socket.socket, packets: Sequence[bytes]) -> None:
-    """Send an answer and close its socket; an asker that was killed meanwhile is nobody's loss."""
+    """Send an answer and close its socket; an asker that was killed meanwhile is nobody's loss.
+
+    More than the socket holds goes by a thread of its own: an asker that is stopped keeps no other one waiting.
+    """
+    answer.setblocking(False)
+    for index, packet in enumerate(packets):
+        try:
+            answer.send(packet, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            Thread(target=_send_rest, args=(answer, packets[index:]), daemon=True).start()
+            return
+        except OSError:
+            break
+    answer.close()
+
+
+def _send_rest(answer: socket.socket, packets: Sequence[bytes]) -> None:
     with answer, contextlib.suppress(OSError):
-        answer.settimeout(10)
+        answer.setblocking(True)
         for packet in packets:
             answer.send(packet, socket.MSG_NOSIGNAL)

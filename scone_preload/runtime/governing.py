@@ -14,8 +14,9 @@ from scone_preload.policy.decide import decide_call, decide_exec
 from scone_preload.policy.decision import Decision
 from scone_preload.policy.model import Policy
 from scone_preload.runtime import wire
-from scone_preload.runtime.calls import CallServer
+from scone_preload.runtime.calls import CallServer, send_all
 from scone_preload.runtime.denials import Denials
+from scone_preload.runtime.files import Files
 from scone_preload.runtime.governed import Start
 from scone_preload.runtime.handling import Handling
 from scone_preload.runtime.images import Images
@@ -32,7 +33,8 @@ class Governor:
         self._start = start
         self._say = say
         self.denials = Denials(say)
-        self.images = Images(start.plan.calls, strict=self._is_strict, ready=self._ready)
+        self._files = Files()
+        self.images = Images(start.plan.calls, self._files, strict=self._is_strict, ready=self._ready)
         self.images.expect(start.pid, start.pins, start.nonce)
         self.learner = Learner(options.learn, say) if options.learn else None
         self._secrets = Secrets(start.environment, self._of_keystore)
@@ -47,12 +49,16 @@ class Governor:
         """Answer a call of process `pid` on its socket, which is closed then."""
         (self.learner or self.calls).take(message, pid, answer)
 
+    def hello(self, message: wire.Hello, pid: int, answer: socket) -> None:
+        """Answer a HELLO that wants the policy."""
+        send_all(answer, self.images.answer(message, pid))
+
     @cached_property
     def calls(self) -> CallServer:
         handling = None
         if self._start.handlers:
             handling = Handling(self._start.handlers, self.policy.handlers.timeout_ms / 1000)
-        return CallServer(self.policy, self._secrets, handling, self.denials.take, self._say)
+        return CallServer(self.policy, self._secrets, self._files, handling, self.denials.take, self._say)
 
     def may_exec(self, path: str) -> Decision:
         """Return what [exec] says of a program, its links followed; a denial is counted."""

@@ -104,15 +104,23 @@ class Host:
             except BadMessage as error:
                 self.say(f"scone-wrap: {error}\n")
                 return
-            if isinstance(message, wire.Call):
-                if answer is not None and self.governor is not None:
-                    held.pop_all()  # whoever answers closes it
-                    self.governor.take(message, pid or message.header.pid, answer)
+            wants = isinstance(message, wire.Call) or (isinstance(message, wire.Hello) and message.wants_policy)
+            if wants and answer is not None and self.governor is not None:
+                held.pop_all()  # whoever answers closes it
+                self.govern(message, pid or message.header.pid, answer, self.governor)
                 return
             reply = self.reply_to(message, pid)
             if answer is not None:
                 with contextlib.suppress(OSError):  # the asker may have been killed meanwhile
                     answer.send(reply, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+
+    def govern(self, message: wire.Message, pid: int, answer: socket.socket, governor: "Governor") -> None:
+        """Hand on what the policy answers."""
+        if isinstance(message, wire.Call):
+            governor.take(message, pid, answer)
+        elif isinstance(message, wire.Hello):
+            self.totals.hellos += 1
+            governor.hello(message, pid, answer)
 
     def reply_to(self, message: wire.Message, pid: int) -> bytes:
         """Act on one message and return the answer, empty where the message has none."""
@@ -131,8 +139,9 @@ class Host:
                 self.helpers.take(pid or message.header.pid, message.pid)
             case wire.Hello():
                 self.totals.hellos += 1
-                if message.wants_policy and self.governor is not None:
-                    return self.governor.images.answer(message, pid or message.header.pid)
+            case wire.Keep():
+                if self.governor is not None:
+                    self.governor.images.keep(pid or message.header.pid, message.files)
         return b""
 
     def take_event(self, event: wire.Event) -> None:

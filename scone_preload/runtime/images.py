@@ -8,28 +8,33 @@ that was never analysed) is let in, unless `strict`.
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scone_preload.build.warm import pin, pinned
 from scone_preload.errors import HostileHost, SconeError
 from scone_preload.runtime import wire
+from scone_preload.runtime.files import Files
 
 NONCE_BITS = 63
+EXPECTED_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One image to come: the process, and the pins (`dev,ino,size,mtime,ctime path`) of all that it may map."""
+    """One image to come: the process, the pins (`dev,ino,size,mtime,ctime path`) of all that it may map, and the memory
+    files that stay open for it."""
 
     pid: int
     pins: tuple[str, ...]
+    files: tuple[wire.Kept, ...] = ()
 
 
 class Images:
     """The images that are expected; `policy` is what each of them is answered, once `ready` has raised nothing."""
 
-    def __init__(self, policy: bytes, *, strict: Callable[[], bool], ready: Callable[[], None]) -> None:
+    def __init__(self, policy: bytes, files: Files, *, strict: Callable[[], bool], ready: Callable[[], None]) -> None:
         self.policy = policy
+        self._files = files
         self.strict = strict
         self._ready = ready
         self._expected: dict[int, Expected] = {}
@@ -37,12 +42,20 @@ class Images:
     def expect(self, pid: int, pins: Sequence[str], nonce: int = 0) -> int:
         """Expect an image of process `pid`; return its nonce. What the process was to execute before is forgotten."""
         self._expected = {key: image for key, image in self._expected.items() if image.pid != pid}
+        if len(self._expected) >= EXPECTED_MAX:  # most are of processes that ended without the exec they were allowed
+            self._expected = {key: image for key, image in self._expected.items() if _lives(image.pid)}
         nonce = nonce or new_nonce()
         self._expected[nonce] = Expected(pid, tuple(pins))
         return nonce
 
-    def answer(self, hello: wire.Hello, pid: int) -> bytes:
-        """Return the answer to a HELLO of process `pid` that wants the policy."""
+    def keep(self, pid: int, files: tuple[wire.Kept, ...]) -> None:
+        """Note which memory files the image that process `pid` is to execute finds open."""
+        for nonce, image in self._expected.items():
+            if image.pid == pid:
+                self._expected[nonce] = replace(image, files=files)
+
+    def answer(self, hello: wire.Hello, pid: int) -> list[bytes]:
+        """Return the packets that answer a HELLO of process `pid` that wants the policy."""
         expected = self._expected.pop(hello.nonce, None)
         try:
             if expected is None or expected.pid != pid:
@@ -50,8 +63,13 @@ class Images:
             check_mapped(mapped_files(hello.maps), expected.pins, pid, strict=self.strict)
             self._ready()
         except SconeError as error:
-            return wire.build_hello_answer(error=1, message=str(error).encode(errors="surrogateescape"))
-        return wire.build_hello_answer(policy=self.policy)
+            return [wire.build_hello_answer(error=1, message=str(error).encode(errors="surrogateescape"))]
+        count, packets = self._files.packets(expected.files)
+        return [wire.build_hello_answer(policy=self.policy, files=count), *packets]
+
+
+def _lives(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")
 
 
 def new_nonce() -> int:
