@@ -98,9 +98,10 @@ static long argument_add(struct question *question, uint32_t i)
 	switch ((enum arg_kind)at->kind) {
 	case ARG_PATH:
 		return path_add(question, i);
+	case ARG_IN_SOCKADDR:
+		return bytes_add(question, i, arg[i], (uint32_t)arg[at->size_arg]);
 	case ARG_IN:
 	case ARG_INOUT:
-	case ARG_IN_SOCKADDR:
 		if (__builtin_mul_overflow(arg[at->size_arg], (uint64_t)(at->size ? at->size : 1), &size))
 			return -EINVAL;
 		return bytes_add(question, i, arg[i], size);
@@ -256,7 +257,8 @@ static long question_build(struct question *question, const struct frame *frame,
 	for (uint32_t i = 0; i < count; i++)
 		TRY(bytes_add(question, about[i].kind, (uint64_t)about[i].bytes, about[i].size));
 	for (uint32_t i = 0; i < question->shape->arg_count; i++)
-		TRY(argument_add(question, i));
+		if (argument_add(question, i) < 0)
+			call->flags |= CTL_CALL_CUT;	/* the kernel's own error, or memory that it does not need */
 	return 0;
 }
 
@@ -279,8 +281,6 @@ long ask_runtime(struct frame *frame, const struct call_shape *shape, const stru
 			die("the runtime host is gone: nobody can decide about a call");
 		result = answer_take(frame, &question, answer, (size_t)result, from, scope);
 		gate1(__NR_close, from);
-	} else if (result == -EFAULT) {
-		result = -SHIELD_PLAIN;		/* the kernel's own error */
 	}
 	gate2(__NR_munmap, packet, 2 * CTL_PACKET_MAX);
 	return result;

@@ -19,7 +19,8 @@ long deny(uint32_t nr, uint32_t error)
 
 	thread_self()->stats.denied++;
 	if (!(__atomic_fetch_or(&reported[word], bit, __ATOMIC_RELAXED) & bit))
-		control_event(CTL_EVENT_DENIED, nr, nr < CALL_COUNT && call_shapes[nr].name ? call_shapes[nr].name : "?");
+		control_event(CTL_EVENT_DENIED, nr < CALL_COUNT ? nr : ~0u,
+			      nr < CALL_COUNT && call_shapes[nr].name ? call_shapes[nr].name : "?");
 	return -(long)error;
 }
 
@@ -32,16 +33,16 @@ static long serve(struct frame *frame, uint32_t nr)
 {
 	const struct call_shape *shape = &call_shapes[nr];
 
-	if (unlikely(shape->route == ROUTE_DENY))
-		return deny(nr, shape->deny_errno ? shape->deny_errno : ENOSYS);
-	if (unlikely(!is_allowed(nr)))
-		return deny(nr, ENOSYS);
-	if (unlikely(enclave.has_policy)) {
+	if (unlikely(enclave.has_policy)) {	/* what the spec denies it denies too, and what does not exist */
 		long result = policy_serve(frame, shape);
 
 		if (result != -SHIELD_PLAIN)
 			return result;
 	}
+	if (unlikely(shape->route == ROUTE_DENY))
+		return deny(nr, shape->deny_errno ? shape->deny_errno : ENOSYS);
+	if (unlikely(!is_allowed(nr)))
+		return deny(nr, ENOSYS);
 	if (unlikely(enclave.has_shields)) {
 		long result = shield_serve(frame, shape);
 
@@ -82,7 +83,7 @@ long dispatch(struct frame *frame)
 
 	thread->stats.calls_by_door[frame->door & 3]++;
 	if (unlikely(nr >= CALL_COUNT))
-		return deny(nr, ENOSYS);
+		return enclave.has_policy ? policy_serve_unknown(nr) : deny(nr, ENOSYS);
 	thread->stats.calls[nr]++;
 	thread->stats.calls_by_route[call_shapes[nr].route & 3]++;
 	result = unlikely(enclave.flags & FLAG_TRACE) ? serve_traced(frame, nr) : serve(frame, nr);

@@ -13,7 +13,7 @@ from scone_preload.policy.calls import (
     PAST_PATHS,
     ROUTE_DENY,
     ROUTE_HOST,
-    ROUTE_INSIDE,
+    ROUTE_STOP,
     call_numbered,
     compile_calls,
     decides_paths,
@@ -45,9 +45,9 @@ def policy_image(policy: Policy) -> bytes:
     for nr in range(CALL_COUNT):
         route, access, error = ENTRY.unpack_from(table, nr * ENTRY.size)
         call = call_numbered(nr)
-        if route in (ROUTE_HOST, ROUTE_INSIDE) and call is not None:
-            route, access = _asked(call, route, asks_paths=asks_paths, asks_addresses=asks_addresses)
-        if asks_paths and call is not None and call.name in PAST_PATHS:
+        if route == ROUTE_HOST and call is not None:
+            route, access = _asked(call, asks_paths=asks_paths, asks_addresses=asks_addresses)
+        if asks_paths and call is not None and call.name in PAST_PATHS and route not in (ROUTE_DENY, ROUTE_STOP):
             route, error = ROUTE_DENY, EPERM
         entries.append(ENTRY.pack(route, access, error))
     body = b"".join(entries)
@@ -60,12 +60,12 @@ def decides_addresses(policy: Policy) -> bool:
     return network.unlisted != "pass" or any(rule.shield != "pass" for rule in (*network.listen, *network.connect))
 
 
-def _asked(call: Call, route: int, *, asks_paths: bool, asks_addresses: bool) -> tuple[int, int]:
+def _asked(call: Call, *, asks_paths: bool, asks_addresses: bool) -> tuple[int, int]:
     if asks_paths and call.name not in EXECS and any(arg.is_path for arg in call.args):
         return ROUTE_PATHS, access_bit(call.name)
     if asks_addresses and any(arg.kind in ADDRESSED for arg in call.args):
         return ROUTE_ADDRESS, BINDS if call.name == "bind" else CONNECTS
-    return route, 0
+    return ROUTE_HOST, 0
 
 
 def access_bit(name: str) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from scone_preload.runtime import wire
 
+TOLD_MAX = 1000  # different ones; the rest is only counted
 WORDED = {"denied": "syscall denied", "refused": "reply of the host refused"}
 
 
@@ -19,7 +20,7 @@ class EventLog:
         """Count one event; return the line to tell the user, or "" when there is nothing new to tell."""
         self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
         key = (event.kind, event.nr, event.text)
-        if key in self._told or event.kind not in WORDED:
+        if key in self._told or event.kind not in WORDED or len(self._told) >= TOLD_MAX:
             return ""
         self._told.add(key)
         call = "" if event.nr == wire.NO_CALL else self.names().get(event.nr, f"syscall_{event.nr}")

@@ -5,6 +5,7 @@ has run out, settles the question; the other one finds it settled.
 """
 
 import importlib.util
+import os
 import sys
 import threading
 import time
@@ -81,11 +82,16 @@ class Handling:
 def run(question: Question) -> Answer | bytes | None:
     """Return the first answer of the question's handlers that is one; raises what they raise."""
     question.worker = threading.get_ident()
-    for handler in question.handlers:
-        answer = handler(question.call)
-        if answer is not None:
-            return answer
-    return None
+    pid = os.getpid()
+    try:
+        for handler in question.handlers:
+            answer = handler(question.call)
+            if answer is not None:
+                return answer
+        return None
+    finally:
+        if os.getpid() != pid:  # the handler has forked, and this is the child: the parent answers
+            os._exit(0)
 
 
 def _settled(question: Question, done: Future[Answer | bytes | None]) -> None:

@@ -178,7 +178,8 @@ class Host:
             self.say(self.table())
         if self.governor is not None:
             self.say(self.governor.denials.summary())
-        os.close(self.error_fd)
+        if self.error_fd >= 0:  # the number stays taken: handlers may still print
+            os.dup2(0, self.error_fd)
         self.error_fd = -1
 
     def write_trace(self, line: str) -> None:
@@ -263,9 +264,19 @@ def run_host(
     error_fd = detach({control_fd, program_fd, trace_fd, alive_fd})
     with socket.socket(fileno=control_fd) as control:
         if error_fd >= 0:  # a bug of ours is to be seen: the shims only see that nobody answers any more
-            sys.stderr = open(error_fd, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            sys.stderr = open(error_fd, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+            sys.stdout = sys.stderr  # of the user's handlers
+        os.register_at_fork(after_in_child=lambda: leave_to_parent(control.fileno(), alive_fd))
         Host(options, control, program_fd, error_fd, trace_fd, start).run()
     return 0
+
+
+def leave_to_parent(*fds: int) -> None:
+    """A handler has forked: its child is no runtime host, and its end must not look like the host's."""
+    for fd in fds:
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
 
 def detach(keep: set[int]) -> int:

@@ -1,4 +1,4 @@
-"""P7: a runtime host that was killed stops every wrapped process, closed, wherever it waits; a stopped one answers later."""
+"""P7: a runtime host that was killed stops every wrapped process, closed; a stopped one answers later."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WAITS = {
     "children": "import os, time\nfor _ in range(4): os.fork()\ntime.sleep(60)",
     "a child that was executed": "import subprocess; subprocess.run(['/bin/sleep', '60'])",
     "a shell that waits": "import os; os.execv('/bin/sh', ['sh', '-c', 'sleep 60 & sleep 61 & wait'])",
-    "a daemon": "import os, time\nos.setsid()\nif os.fork() == 0:\n  os.setsid()\n  if os.fork(): os._exit(0)\ntime.sleep(60)",
+    "a daemon": "import os, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork(): os._exit(0)\ntime.sleep(60)",
 }
 
 
@@ -39,9 +39,10 @@ def host_of(mark: str) -> int:
     def look() -> bool:
         for name in os.listdir("/proc"):
             try:
-                if name.isdigit() and Path(f"/proc/{name}/comm").read_text() == "scone-runtime\n":
-                    if mark in Path(f"/proc/{name}/cmdline").read_text():
-                        found.append(int(name))
+                folder = Path("/proc", name)
+                is_host = name.isdigit() and (folder / "comm").read_text() == "scone-runtime\n"
+                if is_host and mark in (folder / "cmdline").read_text():
+                    found.append(int(name))
             except OSError:
                 continue
         return bool(found)
