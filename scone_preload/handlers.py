@@ -13,7 +13,7 @@ call decoded by the spec. It answers with one of
     None, allow()       not mine: the next handler is asked, then the call goes on to its shield and exit
     deny(errno)         the program gets this error: deny("EACCES"), deny(13)
     result(value, ...)  the call isn't made; the program gets this result, and bytes: result(5, buf=b"hello")
-    file(content)       an open gives a file with this content, that nobody but the program can read
+    file(content)       an open for reading gives a file with this content, that nobody but the program can read
     bytes               short for file() where the call opens, for result() where it reads
 
 An exception, an answer that the call can't have, or no answer in time denies the call (EACCES), and standard error says

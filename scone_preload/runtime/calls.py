@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from os import O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_TRUNC
 from threading import Thread
 
 from scone_preload.errors import SconeError
@@ -27,7 +28,7 @@ from scone_preload.runtime.handling import Handling
 from scone_preload.runtime.secrets import Identity, Secrets, identity, number_of
 from scone_preload.spec.model import Call as Row
 
-EACCES, EIO = 13, 5
+EACCES, EEXIST, EIO, ENOTDIR, EROFS = 13, 17, 5, 20, 30
 Say = Callable[[str], None]
 
 
@@ -84,14 +85,19 @@ class CallServer:
         secret = secret_among(self.policy, [path for path, _ in decisions])
         if secret is not None:
             who = identity(pid)
-            return self.give(row, self.secrets.serve(secret, row, message, who), who, number=number_of(secret))
+            return self.give(row, message, self.secrets.serve(secret, row, message, who), who, number=number_of(secret))
         path = os.fsdecode(message.strings.get(wire.ABOUT_PATH, b""))
         word = access_word(row.name, open_flags(row, message))
         whole = covers_directory(self.policy, path, decisions[0][0], word, pid)
         return answers.go(answers.DIRECTORY if whole else answers.SAME)
 
-    def give(self, row: Row, given: Deny | Result | File, who: Identity, *, number: int = 0) -> list[bytes]:
+    def give(
+        self, row: Row, message: wire.Call, given: Deny | Result | File, who: Identity, *, number: int = 0
+    ) -> list[bytes]:
         """Give what a secret or a handler says; a file that has no owner is the program's own."""
+        refused = refused_open(row, message) if isinstance(given, File) else None
+        if refused is not None:
+            return answers.give(row, refused)
         if isinstance(given, File):
             uid = who.uid if given.uid is None else given.uid
             gid = who.gid if given.gid is None else given.gid
@@ -123,7 +129,7 @@ class CallServer:
                 if trouble:
                     raise ValueError(trouble)
                 if row is not None and isinstance(checked, Deny | Result | File):
-                    packets = self.give(row, checked, identity(pid))
+                    packets = self.give(row, message, checked, identity(pid))
             except ValueError as error:
                 about = f" {call.path}" if call.path else ""
                 self.say(f"scone-wrap: handler of {call.name}{about} failed, the call is denied: {error}\n")
@@ -131,6 +137,16 @@ class CallServer:
             send_all(answer, packets)
 
         self.handling.ask(call, settle)
+
+
+def refused_open(row: Row, message: wire.Call) -> Deny | None:
+    """Return what an open of a file that is there, and can't be written, fails with; None where it doesn't."""
+    flags = open_flags(row, message)
+    if flags & O_CREAT and flags & O_EXCL:
+        return Deny(EEXIST)
+    if flags & O_DIRECTORY:
+        return Deny(ENOTDIR)
+    return Deny(EROFS) if row.name == "creat" or flags & (O_ACCMODE | O_TRUNC) else None
 
 
 def _goes_on(packets: Sequence[bytes]) -> bool:

@@ -11,7 +11,7 @@ from scone_preload.handlers import Deny, File, Result
 from scone_preload.policy.model import Secret
 from scone_preload.runtime import wire
 from scone_preload.runtime.answers import STARTED
-from scone_preload.runtime.deciding import open_flags, owner_of
+from scone_preload.runtime.deciding import owner_of
 from scone_preload.runtime.decode import OPENERS, pack_struct
 from scone_preload.spec.model import Call as Row
 
@@ -21,7 +21,6 @@ OTHERS = {"readlink": EINVAL, "readlinkat": EINVAL, "chdir": ENOTDIR, "getxattr"
 S_IFREG, STATX_BASIC = 0o100000, 0x7FF
 DEVICE = 0x5343
 READ, WRITE, EXECUTE = 4, 2, 1
-O_DIRECTORY = 0o200000
 SECRET_MAX = 16 << 20
 
 
@@ -79,8 +78,6 @@ class Secrets:
         mode = int(secret.mode, 8)
         uid, gid = owner_of(secret, (who.uid, who.gid))
         if row.name in OPENERS:
-            if open_flags(row, message) & O_DIRECTORY:
-                return Deny(ENOTDIR)
             if not may(READ, mode, (uid, gid), who):
                 return Deny(EACCES)
             return File(content=self.content(secret), mode=mode, uid=uid, gid=gid)
