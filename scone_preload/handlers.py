@@ -17,8 +17,9 @@ call decoded by the spec. It answers with one of
     bytes               short for file() where the call opens, for result() where it reads
 
 An exception, an answer that the call can't have, or no answer in time denies the call (EACCES), and standard error says
-where. Handlers run in threads: several calls at the same time. What a handler is allowed to know is what the program
-knows: it runs on the trusted side.
+where; a program's end and its return from a signal always go on. The file is loaded once, by the runtime host; print
+goes to the program's standard error. Handlers run in threads: several calls at the same time. What a handler is allowed
+to know is what the program knows: it runs on the trusted side.
 """
 
 import errno as errnos

@@ -10,7 +10,7 @@ from threading import Thread
 
 from scone_preload.errors import SconeError
 from scone_preload.handlers import Answer, Deny, File, Result
-from scone_preload.policy.calls import call_numbered
+from scone_preload.policy.calls import ALWAYS, call_numbered
 from scone_preload.policy.decision import Decision
 from scone_preload.policy.image import access_word
 from scone_preload.policy.model import Policy
@@ -134,7 +134,7 @@ class CallServer:
                 about = f" {call.path}" if call.path else ""
                 self.say(f"scone-wrap: handler of {call.name}{about} failed, the call is denied: {error}\n")
                 packets = answers.fail(EACCES)
-            send_all(answer, packets)
+            send_all(answer, otherwise if call.name in ALWAYS else packets)
 
         self.handling.ask(call, settle)
 

@@ -13,9 +13,8 @@ from scone_preload.runtime.policies import check_plan, policed, start_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from scone_preload.handlers import Handler
     from scone_preload.options import Options
     from scone_preload.policy.start import StartPlan
 
@@ -32,7 +31,7 @@ class Start:
         self.cwd = os.getcwd()
         self.pid = os.getpid()
         self.pins: tuple[str, ...] = ()
-        self.handlers: Sequence[tuple[Handler, frozenset[str]]] = ()
+        self.handlers = ""  # their file
 
     def pin(self, path: str, shim: str, environment: Mapping[bytes, bytes]) -> None:
         """Note what the program's image may map: what its analysis found, and the shim."""
@@ -67,9 +66,12 @@ def _watching_plan(options: Options) -> StartPlan:
     return plan_for(parse(WATCHING), sources=())
 
 
-def _handlers(options: Options) -> Sequence[tuple[Handler, frozenset[str]]]:
-    from scone_preload.runtime.handling import load_handlers  # lazy: only with handlers
+def _handlers(options: Options) -> str:
+    """The file of the handlers, which the host loads; what is no Python is found here, before anything runs."""
+    from scone_preload.runtime.handling import check_handlers  # lazy: only with handlers
     from scone_preload.runtime.policies import policy_of
 
     file = policy_of(options, os.getcwd())[0].handlers.file
-    return load_handlers(file) if file else ()
+    if file:
+        check_handlers(file)
+    return file

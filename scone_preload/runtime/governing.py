@@ -5,10 +5,12 @@ table (in the plan) needs none of that.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from socket import socket
 
+from scone_preload.errors import SconeError
+from scone_preload.handlers import Handler
 from scone_preload.options import Options
 from scone_preload.policy.decide import decide_call, decide_exec
 from scone_preload.policy.decision import Decision
@@ -18,7 +20,7 @@ from scone_preload.runtime.calls import CallServer, send_all
 from scone_preload.runtime.denials import Denials
 from scone_preload.runtime.files import Files
 from scone_preload.runtime.governed import Start
-from scone_preload.runtime.handling import Handling
+from scone_preload.runtime.handling import Handling, load_handlers
 from scone_preload.runtime.images import Images
 from scone_preload.runtime.learning import Learner
 from scone_preload.runtime.policies import policy_of
@@ -40,6 +42,8 @@ class Governor:
         self._secrets = Secrets(start.environment, self._of_keystore)
         if b"[[secret]]" in start.plan.text:
             _hide(start)
+        self._trouble: SconeError | None = None
+        self._handlers = self._load(start.handlers)
 
     @cached_property
     def policy(self) -> Policy:
@@ -56,8 +60,8 @@ class Governor:
     @cached_property
     def calls(self) -> CallServer:
         handling = None
-        if self._start.handlers:
-            handling = Handling(self._start.handlers, self.policy.handlers.timeout_ms / 1000)
+        if self._handlers:
+            handling = Handling(self._handlers, self.policy.handlers.timeout_ms / 1000)
         return CallServer(self.policy, self._secrets, self._files, handling, self.denials.take, self._say)
 
     def may_exec(self, path: str) -> Decision:
@@ -82,7 +86,17 @@ class Governor:
     def _is_strict(self) -> bool:
         return self.learner is None and self.policy.exec.unlisted == "refuse"
 
+    def _load(self, file: str) -> Sequence[tuple[Handler, frozenset[str]]]:
+        """The handlers, loaded here: what they open and start at their beginning is this process's."""
+        try:
+            return load_handlers(file) if file else ()
+        except SconeError as error:
+            self._trouble = error
+            return ()
+
     def _ready(self) -> None:
+        if self._trouble is not None:
+            raise self._trouble
         if b"[[secret]]" in self._start.plan.text:
             self._secrets.check(self.policy.secrets)
 

@@ -131,6 +131,16 @@ def _is_own(path: str) -> bool:
     return module is not None and path == module.__file__
 
 
+def check_handlers(path: str) -> None:
+    """Raise UserError for a file that can't be read or is no Python; nothing of it is run."""
+    try:
+        with open(path, "rb") as file:
+            compile(file.read(), path, "exec")
+    except (OSError, SyntaxError, ValueError) as error:
+        where = words(error) if isinstance(error, SyntaxError) else str(error)
+        raise UserError("handlers can't be loaded", path, where) from error
+
+
 def load_handlers(path: str) -> list[tuple[Handler, frozenset[str]]]:
     """Return the handlers that a file defines, in order, with the calls of each; raises UserError."""
     module = _module(path)
