@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from scone_preload.runtime.governing import Governor
 
 IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTSTP", "SIGTTIN", "SIGTTOU")
+MISREAD_TOLD = 10  # packets that are no messages: told as often
 MESSAGES_AT_ONCE = 64  # between two looks at the other descriptors
 _CREDENTIALS = struct.Struct("iII")
 _ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(16)
@@ -58,6 +59,7 @@ class Host:
         self.totals = Totals()
         self.events = EventLog(call_names)
         self.first_reported = False
+        self.misread = 0
         self.alive = True
         self.selector = selectors.DefaultSelector()
         self.helpers = HelperWatch(self.selector, self.serve_all)
@@ -102,7 +104,9 @@ class Host:
             try:
                 message = wire.parse(packet)
             except BadMessage as error:
-                self.say(f"scone-wrap: {error}\n")
+                self.misread += 1
+                if self.misread <= MISREAD_TOLD:
+                    self.say(f"scone-wrap: {error}\n")
                 return
             wants = isinstance(message, wire.Call) or (isinstance(message, wire.Hello) and message.wants_policy)
             if wants and answer is not None and self.governor is not None:

@@ -99,8 +99,8 @@ def check_mapped(
     for span, path in mapped:
         try:
             now = pin_mapped(span, path, pid)
-        except OSError as error:
-            raise HostileHost("mapped code has no file", path, f"{error.strerror}; nothing runs") from None
+        except (OSError, ValueError) as error:
+            raise HostileHost("mapped code has no file", path, f"{error}; nothing runs") from None
         if file_of(now) not in known and path not in paths:
             if strict():
                 raise HostileHost("code that was not analysed is mapped", path, "let [exec] name it, or drop it")
