@@ -74,6 +74,8 @@ class Host:
                 for key, _ in selector.select(self.governor.expire() if self.governor else None):
                     if key.fd in selector.get_map():  # else another event of this round has taken it out
                         key.data()
+            if self.program_fd in selector.get_map():  # it ended with the last of the others
+                self.program_ended()
         self.write_statistics()
         if self.governor is not None and self.governor.learner is not None:
             self.governor.learner.write()

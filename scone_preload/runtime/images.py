@@ -115,10 +115,8 @@ def file_of(line: str) -> str:
 
 def pin_mapped(span: str, path: str, pid: int) -> str:
     """Return the pin of the very file that is mapped at `span`, where the kernel lets us; else of its path there."""
+    low, _, high = span.partition("-")
     try:
-        return pin(f"/proc/{pid}/map_files/{span}")
+        return pin(f"/proc/{pid}/map_files/{int(low, 16):x}-{int(high, 16):x}")  # without leading zeros
     except PermissionError:
         return pin(f"/proc/{pid}/root{path}")
-    except FileNotFoundError:  # map_files writes addresses without leading zeros
-        low, _, high = span.partition("-")
-        return pin(f"/proc/{pid}/map_files/{int(low, 16):x}-{int(high, 16):x}")
