@@ -14,6 +14,7 @@ from scone_preload.policy.calls import ALWAYS, call_numbered
 from scone_preload.policy.decision import Decision
 from scone_preload.policy.image import access_word
 from scone_preload.policy.model import Policy
+from scone_preload.policy.system import PROBED
 from scone_preload.runtime import answers, wire
 from scone_preload.runtime.deciding import (
     address_decision,
@@ -28,7 +29,7 @@ from scone_preload.runtime.handling import Handling
 from scone_preload.runtime.secrets import Identity, Secrets, identity, number_of
 from scone_preload.spec.model import Call as Row
 
-EACCES, EEXIST, EIO, ENOTDIR, EROFS = 13, 17, 5, 20, 30
+EACCES, EEXIST, EIO, ENOENT, ENOTDIR, EROFS = 13, 17, 5, 2, 20, 30
 Say = Callable[[str], None]
 
 
@@ -74,6 +75,8 @@ class CallServer:
         decision = address_decision(self.policy, row, message, pid)
         if decision is None:
             return None
+        if not decision.allowed and decision.object.removeprefix("connect ") in PROBED:
+            return answers.fail(ENOENT)
         return answers.go(answers.SAME) if decision.allowed else self.refuse(decision)
 
     def by_paths(

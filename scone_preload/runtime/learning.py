@@ -15,6 +15,7 @@ from scone_preload.policy.calls import call_numbered
 from scone_preload.policy.document import Source
 from scone_preload.policy.image import access_word
 from scone_preload.policy.learn import Event, Learned, learn, learned_from, merge
+from scone_preload.policy.system import PROBED
 from scone_preload.runtime import answers, wire
 from scone_preload.runtime.calls import send_all
 from scone_preload.runtime.deciding import open_flags, real_paths, socket_of
@@ -68,7 +69,7 @@ class Learner:
             self._seen[access_word(row.name, open_flags(row, message)), path, row.name] += 1
         address = message.strings.get(wire.ABOUT_ADDRESS)
         end = socket_of(address, row, message, pid) if address else None
-        if end is not None:
+        if end is not None and str(end) not in PROBED:
             self._seen["listen" if row.name == "bind" else "connect", str(end), row.name] += 1
 
     def write(self) -> None:
