@@ -79,6 +79,7 @@ static long path_get(struct about *about, const struct frame *frame, const struc
 	char first;
 
 	about->kind = 0;
+	about->is_datagram = false;
 	if (!frame->arg[i] || copy_guarded(&first, (const char *)frame->arg[i], 1) < 0 || !first)
 		return 0;
 	if (first != '/') {
@@ -168,6 +169,7 @@ static long messages_address(struct about *about, uint64_t messages, uint64_t co
 long about_address(struct about *about, const struct frame *frame, const struct call_shape *shape, uint64_t *next)
 {
 	about->kind = 0;
+	about->is_datagram = false;
 	for (uint32_t i = 0; i < shape->arg_count; i++) {
 		const struct arg_shape *at = &shape->arg[i];
 

@@ -156,10 +156,11 @@ static long vectors_fill(uint64_t vectors, uint64_t count, const uint8_t *bytes,
 
 static long output_give(const struct question *question, const struct ctl_trace_string *head, const uint8_t *bytes)
 {
-	const struct arg_shape *at = &question->shape->arg[head->arg];
+	const struct arg_shape *at;
 
 	if (head->arg >= question->shape->arg_count || !question->arg[head->arg])
 		return -EIO;
+	at = &question->shape->arg[head->arg];
 	if (at->kind == ARG_IOVEC_OUT)
 		return vectors_fill(question->arg[head->arg], question->arg[at->size_arg], bytes, head->size);
 	if (head->size > output_room(question, head->arg))

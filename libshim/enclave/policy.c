@@ -15,7 +15,7 @@
 #include "../wire/policy.h"
 
 enum { ANSWER_COUNT = 128, ANSWER_SIZE = 248, ANSWER_DATAGRAM = 128, SOL_SOCKET_ = 1, SO_TYPE_ = 3, SOCK_STREAM_ = 1,
-       SOCK_SEQPACKET_ = 5 };
+       SOCK_SEQPACKET_ = 5, ERRNO_MAX = 511 };
 
 /* A path or an address that the runtime allowed. */
 struct answer {
@@ -40,6 +40,9 @@ void policy_install(const void *image, size_t size)
 	memcpy(&head, image, sizeof head);
 	if (head.magic != POLICY_MAGIC || head.version != POLICY_VERSION || head.size != size)
 		die("the runtime's policy is of another version than this shim: run tools/setup");
+	for (uint32_t i = 0; i < POLICY_CALLS; i++)
+		if (head.calls[i].route > POLICY_ADDRESS || head.calls[i].error > ERRNO_MAX)
+			die("the runtime's policy can't be read");
 	memcpy(calls, head.calls, sizeof calls);
 	enclave.has_policy = true;
 }

@@ -46,6 +46,9 @@ LoadModule mime_module /usr/lib/apache2/modules/mod_mime.so
 TypesConfig /etc/mime.types
 DocumentRoot {place}/site
 ErrorLog {place}/error.log
+<Directory />
+    AllowOverride None
+</Directory>
 <Directory {place}/site>
     Require all granted
 </Directory>
@@ -66,7 +69,7 @@ def prepare_apache(place: Path, port: int) -> list[str]:
 
 
 def use_apache(server: Server, port: int) -> None:
-    assert get(port, "/1.html") == 200
+    assert get(port, "/1.html") == 200, server.last_words() + (server.place / "error.log").read_text()
     assert get(port, "/2.html") == 404
 
 
