@@ -24,7 +24,7 @@ def entry(text: bytes, number: int) -> bytes:
 
 
 def test_the_worked_bytes_of_the_page_are_those_of_the_code() -> None:
-    page = (ROOT / "docs" / "policy.md").read_text()
+    page = (ROOT / "docs" / "policy.md").read_text().partition("## The image for libshim")[0]
     (policy,) = re.findall(r"```toml\n(# worked.*?)```", page, re.S)
     rows = re.findall(r"^\| (\d+) \| `\w+` \| `([0-9a-f ]{11})` \|", page, re.M)
     assert len(rows) >= 6
