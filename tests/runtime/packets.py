@@ -60,6 +60,12 @@ def helper(pid: int) -> bytes:
     return packet(wire.HELPER, pid.to_bytes(4, "little") + bytes(4))
 
 
+def keep(*files: tuple[int, int, int, int, int]) -> bytes:
+    """Return KEEP of these (fd, flags, offset, number, same_as)."""
+    tail = b"".join(wire.layout("ctl_kept").pack(*one, 0) for one in files)
+    return packet(wire.KEEP, len(files).to_bytes(4, "little") + bytes(4) + tail)
+
+
 SAMPLES = {
     "hello": hello(),
     "exec": exec_(b"/bin/true"),
@@ -68,5 +74,6 @@ SAMPLES = {
     "trace": trace(NR_OPENAT, (0xFFFFFF9C, 0x7000, 0), 3, ((1, 0, b"/etc/passwd"), (1, 1, b""))),
     "helper": helper(4002),
     "call": call(NR_OPENAT, (0xFFFFFF9C, 0x7000, 0), {1: b"a", wire.ABOUT_PATH: b"/tmp/a"}),
+    "keep": keep((3, 0, 5, 7, 0), (4, 0, 5, 7, 0)),
     "event": event(1, NR_IO_URING_SETUP, b"no rings"),
 }
