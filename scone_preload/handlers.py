@@ -13,12 +13,13 @@ call decoded by the spec. It answers with one of
     None, allow()       not mine: the next handler is asked, then the call goes on to its shield and exit
     deny(errno)         the program gets this error: deny("EACCES"), deny(13)
     result(value, ...)  the call isn't made; the program gets this result, and bytes: result(5, buf=b"hello")
-    file(content)       an open gives a file with this content, that nobody but the program can read
+    file(content)       an open for reading gives a file with this content, that nobody but the program can read
     bytes               short for file() where the call opens, for result() where it reads
 
 An exception, an answer that the call can't have, or no answer in time denies the call (EACCES), and standard error says
-where. Handlers run in threads: several calls at the same time. What a handler is allowed to know is what the program
-knows: it runs on the trusted side.
+where; a program's end and its return from a signal always go on. The file is loaded once, by the runtime host; print
+goes to the program's standard error. Handlers run in threads: several calls at the same time. What a handler is allowed
+to know is what the program knows: it runs on the trusted side.
 """
 
 import errno as errnos
@@ -36,8 +37,8 @@ class Call:
 
     `args` has what the spec says of each argument by its name: numbers as int (signed where the call's are), paths as
     str, what the program sends (buffers, vectors, socket addresses, structs) as bytes. `path` is the first path made
-    absolute, "." and ".." resolved as they are written. `address` is the socket address that the call names. `is_cut`:
-    the program sends more than fits here (56 KiB).
+    absolute, "." and ".." resolved as they are written; `second` the other one of calls with two (rename). `address` is
+    the socket address that the call names. `is_cut`: the program sends more than fits here (56 KiB).
     """
 
     name: str
@@ -46,6 +47,7 @@ class Call:
     tid: int
     args: Mapping[str, Value]
     path: str = ""
+    second: str = ""
     address: bytes = b""
     is_cut: bool = False
 
@@ -93,7 +95,7 @@ def allow() -> Allow:
 def deny(errno: int | str = "EACCES") -> Deny:
     """Return the answer that refuses the call; raises ValueError for what is no errno."""
     number = getattr(errnos, errno, 0) if isinstance(errno, str) else errno
-    if not isinstance(number, int) or not 0 < number < 4096:
+    if not isinstance(number, int) or not 0 < number < 512:
         raise ValueError(f"{errno!r} is no errno")
     return Deny(number)
 

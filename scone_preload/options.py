@@ -5,7 +5,7 @@
 Imported on every start, so it imports nothing: a dataclass alone would cost 6 ms of each start.
 """
 
-SHIM_VARIABLE_VERSION = 2
+SHIM_VARIABLE_VERSION = 3
 FLAG_TRACE, FLAG_TRACE_FAILING, FLAG_STATS, FLAG_NO_IO_URING, FLAG_FIRST, FLAG_POLICY = (1 << bit for bit in range(6))
 FLAG_LIVE, FLAG_LATENCY, FLAG_LOG = 1 << 8, 1 << 9, 1 << 10
 
@@ -83,7 +83,7 @@ class Options:
         """Are the shims' lines to be told to the runtime host, which writes them where they belong?"""
         return bool(self.log) or self.log_format != "text"
 
-    def shim_variable(self, control_fd: int, nonce: int, *, has_policy: bool = False) -> str:
+    def shim_variable(self, control_fd: int, alive_fd: int, nonce: int, *, has_policy: bool = False) -> str:
         """Return the value of SCONE_SHIM for the first process (docs/internals.md, section 1)."""
         flags = FLAG_FIRST
         if self.trace is not None:
@@ -102,4 +102,5 @@ class Options:
             flags |= FLAG_LOG
         if not self.io_uring:
             flags |= FLAG_NO_IO_URING
-        return f"{SHIM_VARIABLE_VERSION},{control_fd},{MODES[self.syscalls]},{self.exit_cost},{flags},{nonce}"
+        numbers = (SHIM_VARIABLE_VERSION, control_fd, alive_fd, MODES[self.syscalls], self.exit_cost, flags, nonce)
+        return ",".join(map(str, numbers))

@@ -7,12 +7,13 @@
  *   frame ─► what the arguments point to ─► CALL ─► handlers, policy (Python) ─► go on | result and bytes | file | stop
  */
 #include <linux/fcntl.h>
+#include "about.h"
 #include "ask.h"
 #include "control.h"
 #include "memory_file.h"
 #include "shield.h"
 
-enum { STRINGS_MAX = 57344, VECTORS_MAX = 1024 };
+enum { STRINGS_MAX = 57344, VECTORS_MAX = 1024, ERRNO_MAX = 511 };
 
 /* What is being built: a packet of at most CTL_PACKET_MAX bytes. */
 struct question {
@@ -97,9 +98,10 @@ static long argument_add(struct question *question, uint32_t i)
 	switch ((enum arg_kind)at->kind) {
 	case ARG_PATH:
 		return path_add(question, i);
+	case ARG_IN_SOCKADDR:
+		return bytes_add(question, i, arg[i], (uint32_t)arg[at->size_arg]);
 	case ARG_IN:
 	case ARG_INOUT:
-	case ARG_IN_SOCKADDR:
 		if (__builtin_mul_overflow(arg[at->size_arg], (uint64_t)(at->size ? at->size : 1), &size))
 			return -EINVAL;
 		return bytes_add(question, i, arg[i], size);
@@ -154,10 +156,11 @@ static long vectors_fill(uint64_t vectors, uint64_t count, const uint8_t *bytes,
 
 static long output_give(const struct question *question, const struct ctl_trace_string *head, const uint8_t *bytes)
 {
-	const struct arg_shape *at = &question->shape->arg[head->arg];
+	const struct arg_shape *at;
 
 	if (head->arg >= question->shape->arg_count || !question->arg[head->arg])
 		return -EIO;
+	at = &question->shape->arg[head->arg];
 	if (at->kind == ARG_IOVEC_OUT)
 		return vectors_fill(question->arg[head->arg], question->arg[at->size_arg], bytes, head->size);
 	if (head->size > output_room(question, head->arg))
@@ -181,7 +184,7 @@ static long result_give(const struct question *question, const struct ctl_call_a
 		TRY(output_give(question, &head, at));
 		at += head.size;
 	}
-	return answer->result < -4095 ? -EIO : answer->result;
+	return answer->result < -ERRNO_MAX ? -EIO : answer->result;	/* above lie the kernel's and the shim's own signs */
 }
 
 uint32_t open_flags(const struct frame *frame)
@@ -227,11 +230,11 @@ static long file_give(const struct frame *frame, const struct ctl_call_answer *a
 }
 
 static long answer_take(struct frame *frame, const struct question *question, const struct ctl_call_answer *answer,
-			size_t size, int from, uint32_t *scope)
+			size_t size, int from, enum ctl_scope *scope)
 {
 	switch ((enum ctl_verdict)answer->verdict) {
 	case CTL_GO:
-		*scope = answer->scope;
+		*scope = (enum ctl_scope)answer->scope;
 		return -SHIELD_PLAIN;
 	case CTL_RESULT:
 		return result_give(question, answer, size);
@@ -243,21 +246,25 @@ static long answer_take(struct frame *frame, const struct question *question, co
 	die("the runtime's answer to a call can't be read");
 }
 
-static long question_build(struct question *question, const struct frame *frame, const struct about *about)
+static long question_build(struct question *question, const struct frame *frame, const struct about *about, uint32_t count)
 {
 	struct ctl_call *call = question->call;
 
 	call->nr = (uint32_t)frame->nr;
 	memcpy(call->args, frame->arg, sizeof call->args);
 	question->size = sizeof *call;
-	if (about->kind)
-		TRY(bytes_add(question, about->kind, (uint64_t)about->bytes, about->size));
+	if (count && about->is_datagram)
+		call->flags |= CTL_CALL_DATAGRAM;
+	for (uint32_t i = 0; i < count; i++)
+		TRY(bytes_add(question, about[i].kind, (uint64_t)about[i].bytes, about[i].size));
 	for (uint32_t i = 0; i < question->shape->arg_count; i++)
-		TRY(argument_add(question, i));
+		if (argument_add(question, i) < 0)
+			call->flags |= CTL_CALL_CUT;	/* the kernel's own error, or memory that it does not need */
 	return 0;
 }
 
-long ask_runtime(struct frame *frame, const struct call_shape *shape, const struct about *about, uint32_t *scope)
+long ask_runtime(struct frame *frame, const struct call_shape *shape, const struct about *about, uint32_t count,
+		 enum ctl_scope *scope)
 {
 	uint8_t *packet = pages_map(2 * CTL_PACKET_MAX);
 	struct question question = { .call = (struct ctl_call *)packet, .arg = frame->arg, .shape = shape };
@@ -265,18 +272,16 @@ long ask_runtime(struct frame *frame, const struct call_shape *shape, const stru
 	long result;
 	int from;
 
-	*scope = 0;
+	*scope = CTL_SCOPE_NONE;
 	if (!packet)
 		return -ENOMEM;
-	result = question_build(&question, frame, about);
+	result = question_build(&question, frame, about, count);
 	if (result == 0) {
 		result = control_call(question.call, question.size, answer, CTL_PACKET_MAX, &from);
 		if (result < (long)sizeof *answer)
 			die("the runtime host is gone: nobody can decide about a call");
 		result = answer_take(frame, &question, answer, (size_t)result, from, scope);
 		gate1(__NR_close, from);
-	} else if (result == -EFAULT) {
-		result = -SHIELD_PLAIN;		/* the kernel's own error */
 	}
 	gate2(__NR_munmap, packet, 2 * CTL_PACKET_MAX);
 	return result;

@@ -9,10 +9,12 @@
  *                                             └─ thread or vfork child: own struct thread, thread_begin, own frame
  */
 #include <linux/sched.h>
+#include "alive.h"
 #include "signal.h"
 #include "clone.h"
 #include "control.h"
 #include "live.h"
+#include "memory_file.h"
 #include "policy.h"
 #include "ring.h"
 #include "stream.h"
@@ -32,7 +34,7 @@ struct request {
 	uint64_t args_size;
 };
 
-static void child_of_fork(struct thread *thread, uint64_t mask)
+static void child_of_fork(struct thread *thread, uint64_t mask, bool has_own_files)
 {
 	live_after_fork(thread);
 	for (struct thread *each = thread_all(); each; each = each->next_all)
@@ -46,6 +48,8 @@ static void child_of_fork(struct thread *thread, uint64_t mask)
 	exec_forget_held(true);
 	ring_after_fork(thread);
 	policy_after_fork();
+	if (has_own_files)
+		alive_after_fork();
 	signal_mask_set(mask);
 }
 
@@ -68,7 +72,7 @@ static long fork_process(struct frame *frame, struct request *request)
 	if (result == 0) {
 		if (request->stack)
 			frame->rsp = request->stack;
-		child_of_fork(thread, mask);
+		child_of_fork(thread, mask, !(request->flags & CLONE_FILES));
 		return 0;
 	}
 	signal_mask_set(mask);
@@ -119,6 +123,7 @@ static long clone_in_memory(struct frame *frame, struct request *request)
 	result = gate_clone(request->call, child);
 	if (result < 0 || request->flags & CLONE_VFORK) {
 		thread_scratch_free(child);
+		memory_files_drop(child);
 		thread_release(child);
 	}
 	signal_mask_set(mask);

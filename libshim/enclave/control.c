@@ -7,7 +7,10 @@
 #include <linux/fcntl.h>
 #include <linux/resource.h>
 #include "control.h"
+#include "descriptor.h"
+#include "memory_file.h"
 #include "policy.h"
+#include "shield.h"
 
 enum { AF_UNIX = 1, SOCK_SEQPACKET = 5, SOCK_CLOEXEC = 02000000, SOL_SOCKET = 1, SCM_RIGHTS = 1,
        MSG_NOSIGNAL = 0x4000, F_DUPFD_CLOEXEC_ = 1030, CONTROL_FD_MAX = 1024,
@@ -136,10 +139,42 @@ static uint32_t maps_read(char *lines, size_t capacity)
 	return (uint32_t)line;
 }
 
+/* One of the memory files that the image before left open; `index` is its own. */
+static void file_take(int from, uint32_t index, int32_t numbers[CTL_KEPT_MAX])
+{
+	struct ctl_hello_file head;
+	uint8_t *bytes;
+	long size = control_more(from, &head, sizeof head), result;
+
+	if (size != sizeof head || head.size > CTL_FILE_MAX || head.same_as > index)
+		die("the runtime host's answer to HELLO can't be read");
+	numbers[index] = head.fd;
+	if (head.same_as < index) {
+		struct descriptor *first = descriptor_of(numbers[head.same_as]), *own = descriptor_of(head.fd);
+
+		if (first && own && !own->ops)
+			shield_share(first, own);
+		return;
+	}
+	bytes = pages_map(head.size + 1);
+	for (uint64_t done = 0; bytes && done < head.size; done += (uint64_t)result) {
+		result = control_more(from, bytes + done, head.size - done);
+		if (result <= 0)
+			die("the runtime did not send all of a file");
+	}
+	const struct memory_file_facts facts = { head.mode, head.uid, head.gid, 0, head.number, head.seconds };
+
+	if (!bytes || memory_file_restore(head.fd, &facts, bytes, head.size, head.flags, head.offset) < 0)
+		die("a file of the runtime's can't be left open over an exec");
+	memset(bytes, 0, head.size);
+	gate2(__NR_munmap, bytes, head.size + 1);
+}
+
 /* Takes over what the runtime answers to HELLO, or stops. */
-static void hello_answered(const uint8_t *answer, long size)
+static void hello_answered(const uint8_t *answer, long size, int from)
 {
 	struct ctl_hello_answer head;
+	int32_t numbers[CTL_KEPT_MAX];
 
 	if (size < (long)sizeof head)
 		die("the runtime host is gone: nobody hands over the policy");
@@ -149,6 +184,10 @@ static void hello_answered(const uint8_t *answer, long size)
 	if (head.error)
 		die((const char *)answer + sizeof head + head.policy_size);
 	policy_install(answer + sizeof head, head.policy_size);
+	if (head.file_count > CTL_KEPT_MAX)
+		die("the runtime host's answer to HELLO can't be read");
+	for (uint32_t i = 0; i < head.file_count; i++)
+		file_take(from, i, numbers);
 }
 
 void control_hello(bool after_exec, uint64_t nonce)
@@ -157,6 +196,7 @@ void control_hello(bool after_exec, uint64_t nonce)
 	struct ctl_hello *hello = (struct ctl_hello *)packet;
 	char *path = (char *)(hello + 1);
 	long size;
+	int from;
 
 	if (!packet)
 		die("no memory for the shim");
@@ -170,8 +210,9 @@ void control_hello(bool after_exec, uint64_t nonce)
 	if (enclave.flags & FLAG_POLICY) {
 		hello->flags |= CTL_WANTS_POLICY;
 		hello->maps_size = maps_read((char *)packet + size, MAPS_MAX);
-		size = packet_ask(&hello->header, (size_t)size + hello->maps_size, NULL, NULL, answer, CTL_PACKET_MAX);
-		hello_answered(answer, size);
+		size = packet_ask_open(&hello->header, (size_t)size + hello->maps_size, NULL, NULL, answer, CTL_PACKET_MAX, &from);
+		hello_answered(answer, size, from);
+		gate1(__NR_close, from);
 	} else if (packet_send(&hello->header, (size_t)size, NULL, NULL, -1) < 0) {
 		die("the runtime host is gone");
 	}
@@ -188,9 +229,7 @@ bool control_event(uint32_t kind, uint32_t nr, const char *text)
 
 long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, char *pin, struct ctl_exec_answer *given)
 {
-	static char answer[CTL_PATH_MAX * 2];
-	static struct mutex lock;
-	char cwd[CTL_PATH_MAX];
+	char answer[CTL_PATH_MAX * 2], cwd[CTL_PATH_MAX];
 	struct ctl_exec question = { .dirfd = dirfd, .at_flags = at_flags };
 	struct ctl_exec_answer head;
 	const char *message;
@@ -199,12 +238,9 @@ long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, ch
 	if (gate2(__NR_getcwd, cwd, sizeof cwd) < 0)
 		cwd[0] = 0;
 	header_fill(&question.header, CTL_EXEC, 0);
-	mutex_lock(&lock);
 	size = packet_ask(&question.header, sizeof question, path, cwd, answer, sizeof answer - 2);
-	if (size == -EMFILE || size == -ENFILE) {
-		mutex_unlock(&lock);
+	if (size == -EMFILE || size == -ENFILE)
 		return size;
-	}
 	if (size < (long)sizeof head)
 		die("the runtime host is gone: nobody can allow an exec");
 	memcpy(&head, answer, sizeof head);
@@ -218,7 +254,6 @@ long control_exec(int dirfd, uint32_t at_flags, const char *path, char *shim, ch
 		say(message);
 	if (copy_string(pin, head.error ? "" : message, CTL_PIN_MAX) < 0)
 		die("the runtime host's answer to an exec can't be read");
-	mutex_unlock(&lock);
 	return -head.error;
 }
 
@@ -280,6 +315,13 @@ void control_trace(struct ctl_trace *packet, size_t size)
 	gate6(__NR_sendto, enclave.control_fd, (long)packet, (long)size, MSG_NOSIGNAL, 0, 0);
 }
 
+void control_keep(struct ctl_keep *message, size_t size)
+{
+	header_fill(&message->header, CTL_KEEP, 0);
+	if (packet_send(&message->header, size, NULL, NULL, -1) < 0)
+		die("the runtime host is gone: nobody can keep a file over an exec");
+}
+
 void control_helper(int32_t pid)
 {
 	struct ctl_helper message = { .helper_pid = pid };
@@ -298,21 +340,36 @@ void control_live(int fd)
 		return;		/* without a runtime nobody reads */
 }
 
-void control_start(void)
+static void move(int32_t *fd, long wanted)
 {
-	uint64_t limit[2];
-	long wanted = CONTROL_FD_MAX - 1, moved;
+	long moved;
 
-	if (enclave.control_fd < 0)
+	if (*fd <= 0 || *fd >= wanted)
 		return;
-	if (gate2(__NR_getrlimit, RLIMIT_NOFILE, limit) == 0 && limit[0] > 0 && limit[0] < CONTROL_FD_MAX)
-		wanted = (long)limit[0] - 1;
-	if (enclave.control_fd >= wanted)
-		return;
-	moved = gate3(__NR_fcntl, enclave.control_fd, F_DUPFD_CLOEXEC_, wanted);
+	moved = gate3(__NR_fcntl, *fd, F_DUPFD_CLOEXEC_, wanted);
 	if (moved < 0)
 		return;		/* no number that high is free: it stays where it is */
 	gate3(__NR_fcntl, moved, F_SETFD, 0);
-	gate1(__NR_close, enclave.control_fd);
-	enclave.control_fd = (int32_t)moved;
+	gate1(__NR_close, *fd);
+	*fd = (int32_t)moved;
+}
+
+void control_start(void)
+{
+	uint64_t limit[2];
+	long wanted = CONTROL_FD_MAX - 1;
+
+	if (gate2(__NR_getrlimit, RLIMIT_NOFILE, limit) == 0 && limit[0] > 0 && limit[0] < CONTROL_FD_MAX)
+		wanted = (long)limit[0] - 1;
+	move(&enclave.control_fd, wanted);
+	move(&enclave.alive_fd, wanted - 1);
+}
+
+void control_inherit(bool is_inherited)
+{
+	const int32_t own[] = { enclave.control_fd, enclave.alive_fd };
+
+	for (size_t i = 0; i < 2; i++)
+		if (own[i] > 0)
+			gate3(__NR_fcntl, own[i], F_SETFD, is_inherited ? 0 : FD_CLOEXEC);
 }

@@ -47,10 +47,15 @@ void control_helper(int32_t pid);
 
 /* Hands over the memory file that this process counts in (wire/live.h). The descriptor stays the caller's. */
 void control_live(int fd);
+/* The memory files that stay open over the exec that was allowed last: `size` bytes, the header not filled in. */
+void control_keep(struct ctl_keep *message, size_t size);
 
 /* One trace record with its strings, a packet built by trace.c. */
 void control_trace(struct ctl_trace *packet, size_t size);
 
-/* Moves the control socket out of the program's way. Called once, from start.c. */
+/* Moves the shim's own descriptors out of the program's way. Called once, from start.c. */
 void control_start(void);
+
+/* Whether a program that is executed gets them: one that runs unwrapped must not. */
+void control_inherit(bool is_inherited);
 #endif

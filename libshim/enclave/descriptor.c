@@ -41,6 +41,18 @@ struct descriptor *descriptor_of(int fd)
 	return piece ? &piece[fd % PIECE_SIZE] : NULL;
 }
 
+void *descriptor_find(const struct fd_ops *ops, bool (*is)(const void *object, const void *what), const void *what)
+{
+	for (uint32_t i = 0; i < PIECE_COUNT; i++) {
+		const struct descriptor *piece = __atomic_load_n(&pieces[i], __ATOMIC_ACQUIRE);
+
+		for (uint32_t at = 0; piece && at < PIECE_SIZE; at++)
+			if (piece[at].ops == ops && is(piece[at].object, what))
+				return piece[at].object;
+	}
+	return NULL;
+}
+
 static long socket_option(int fd, int name)
 {
 	int value = 0;

@@ -70,6 +70,9 @@ enum descriptor_kind descriptor_kind(int fd);
 /* Whether O_NONBLOCK is set, asked of the kernel the first time after a change. */
 bool descriptor_is_nonblocking(int fd);
 
+/* The first shielded object of this kind that `is` says is `what`; NULL: none. */
+void *descriptor_find(const struct fd_ops *ops, bool (*is)(const void *object, const void *what), const void *what);
+
 /* The number was closed or replaced: forgets what was known. */
 void descriptor_forget(int fd);
 

@@ -20,7 +20,8 @@ long deny(uint32_t nr, uint32_t error)
 
 	thread_self()->stats.denied++;
 	if (!(__atomic_fetch_or(&reported[word], bit, __ATOMIC_RELAXED) & bit))
-		control_event(CTL_EVENT_DENIED, nr, nr < CALL_COUNT && call_shapes[nr].name ? call_shapes[nr].name : "?");
+		control_event(CTL_EVENT_DENIED, nr < CALL_COUNT ? nr : ~0u,
+			      nr < CALL_COUNT && call_shapes[nr].name ? call_shapes[nr].name : "?");
 	return -(long)error;
 }
 
@@ -50,7 +51,7 @@ static long serve(struct frame *frame, uint32_t nr)
 	const struct call_shape *shape = &call_shapes[nr];
 	long result = -SHIELD_PLAIN;
 
-	if (enclave.has_policy && servers[nr] != refuse)
+	if (enclave.has_policy)	/* what the spec denies it denies too, and what does not exist */
 		result = policy_serve(frame, shape);
 	if (result == -SHIELD_PLAIN && enclave.has_shields)
 		result = shield_serve(frame, shape);
@@ -99,7 +100,7 @@ long dispatch(struct frame *frame)
 
 	thread->stats.calls_by_door[frame->door & 3]++;
 	if (unlikely(nr >= CALL_COUNT))
-		return deny(nr, ENOSYS);
+		return enclave.has_policy ? policy_serve_unknown(nr) : deny(nr, ENOSYS);
 	thread->stats.calls[nr]++;
 	return unlikely(enclave.is_watched) ? serve_watched(frame, nr) : servers[nr](frame);
 }

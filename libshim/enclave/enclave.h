@@ -42,12 +42,15 @@ struct enclave {
 	uint32_t mode;			/* enum enclave_mode */
 	uint32_t flags;			/* enum enclave_flags */
 	int32_t  control_fd;		/* -1: no runtime */
+	int32_t  alive_fd;		/* alive.c; 0: none */
 	uint32_t uring_min;		/* fewest calls the helper gives io_uring at once; 0: as it is best */
 	uint64_t exit_cost;		/* TSC cycles burned by each synchronous exit of a host call */
 	uint64_t text_start, text_end;	/* executable range of the shim, door code included */
 	bool     has_fsgsbase;
 	bool     is_exit_dear;		/* a synchronous exit costs more than a crossing of the ring: all that can crosses there */
 	bool     is_watched;		/* calls are traced, or a policy or a shield may have a say in them */
+	bool     is_unwatched;		/* this process is not yet told when the runtime ends (alive.c) */
+	bool     has_extra;		/* exit_cost is not 0, or is_unwatched: something is to be done before an exit by the gate */
 	bool     has_policy;		/* the runtime handed one over (policy.h) */
 	bool     has_shields;		/* some descriptor has, or had, a shield */
 	bool     has_signalfd;		/* its readiness depends on who asks: waits take the gate from now on */

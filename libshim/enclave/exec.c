@@ -12,7 +12,9 @@
 #include "dispatch.h"
 #include "control.h"
 #include "clone.h"
+#include "memory_file.h"
 #include "ring.h"
+#include "signal.h"
 
 enum { ENVIRONMENT_MAX = 1 << 20, PRELOAD_MAX = CTL_PATH_MAX + 8192, SETTING_MAX = 128, HELD_MAX = 40,
        HELD_FD_MIN = 768, READABLE = 4, F_DUPFD_CLOEXEC_ = 1030 };
@@ -71,8 +73,10 @@ static void setting_write(char *bytes, uint64_t nonce)
 	struct text text = { bytes, 0, SETTING_MAX };
 
 	text_add(&text, setting_name);
-	text_add(&text, "2,");
+	text_add(&text, "3,");
 	text_add_number(&text, enclave.control_fd);
+	text_add(&text, ",");
+	text_add_number(&text, enclave.alive_fd);
 	text_add(&text, ",");
 	text_add_number(&text, enclave.mode);
 	text_add(&text, ",");
@@ -206,9 +210,14 @@ static long image_enter(struct image *image, const long call[5], const uint64_t 
 /* The policy names the program: it gets the program's own environment, and no shim. */
 static long image_enter_unwrapped(struct image *image, const long call[5], const uint64_t *program, long count)
 {
+	long result;
+
 	TRY(copy_guarded(image->environment, program, (size_t)count * sizeof(char *)));
 	image->environment[count] = NULL;
-	return gate_interruptible(__NR_execveat, call[0], call[1], call[2], (long)image->environment, call[4], 0);
+	control_inherit(false);
+	result = gate_interruptible(__NR_execveat, call[0], call[1], call[2], (long)image->environment, call[4], 0);
+	control_inherit(true);
+	return result;
 }
 
 /* In a child with descriptors of its own, before it runs: what another thread's exec holds open is not the child's. */
@@ -232,20 +241,26 @@ static long image_start(struct frame *frame, struct image *image, const uint64_t
 			       (long)frame->arg[is_at ? 2 : 1], 0, is_at ? (long)frame->arg[4] : 0 };
 	struct thread *thread = thread_self();
 	struct ctl_exec_answer given;
+	bool is_wrapped;
 	long result;
 
 	TRY(copy_string(image->path, (const char *)frame->arg[is_at ? 1 : 0], sizeof image->path));
 	TRY(control_exec((int)call[0], (uint32_t)call[4], image->path, image->shim, image->pin, &given));
 	if (!image->shim[0])
 		memcpy(image->shim, enclave.shim_path, string_size(enclave.shim_path) + 1);
+	is_wrapped = !(given.flags & CTL_EXEC_UNWRAPPED);
+	if (is_wrapped)
+		memory_files_keep();
 	if (is_shared)
 		ring_stop(thread);
 	if (enclave.flags & FLAG_STATS && is_shared)
 		stats_send(false);
 	if (is_shared)
 		mutex_lock(&held_mutex);
-	result = given.flags & CTL_EXEC_UNWRAPPED ? image_enter_unwrapped(image, call, program, count) :
-						   image_enter(image, call, program, count, given.nonce, is_shared);
+	signal_hold_sys(is_wrapped);
+	result = is_wrapped ? image_enter(image, call, program, count, given.nonce, is_shared) :
+			      image_enter_unwrapped(image, call, program, count);
+	signal_hold_sys(false);
 	if (is_shared) {
 		mutex_unlock(&held_mutex);
 		ring_resume();

@@ -1,8 +1,8 @@
 /*
- * fd.c - calls that could reach the shim's own descriptor, or show it.
+ * fd.c - calls that could reach the shim's own descriptors, or show them.
  *
- * Owns: keeping the control socket out of the program's sight and reach. Must never: give out another number than the
- * kernel would for any other descriptor. Called by: dispatch.c.
+ * Owns: keeping the control socket and alive.c's pipe out of the program's sight and reach. Must never: give out another
+ * number than the kernel would for any other descriptor. Called by: dispatch.c.
  */
 #include <asm/ioctls.h>
 #include <linux/fcntl.h>
@@ -20,9 +20,19 @@
 
 enum { DT_LNK = 10, NAME_AT = 19, RECLEN_AT = 16, TYPE_AT = 18, F_DUPFD_CLOEXEC_NR = 1030 };
 
+/* The shim's own descriptor that has this number, or NULL. */
+static int32_t *own_find(uint64_t fd)
+{
+	if (enclave.control_fd >= 0 && (uint32_t)fd == (uint32_t)enclave.control_fd)
+		return &enclave.control_fd;
+	if (enclave.alive_fd > 0 && (uint32_t)fd == (uint32_t)enclave.alive_fd)
+		return &enclave.alive_fd;
+	return NULL;
+}
+
 static bool is_own(uint64_t fd)
 {
-	return enclave.control_fd >= 0 && (uint32_t)fd == (uint32_t)enclave.control_fd;
+	return own_find(fd) != NULL;
 }
 
 long sys_close(struct frame *frame);
@@ -39,20 +49,21 @@ long sys_close(struct frame *frame)
 	return sys_pass(frame);
 }
 
-/* The program wants the very number that the control socket has. */
+/* The program wants the very number that one of the shim's has. */
 static long make_way(uint64_t wanted)
 {
+	int32_t *own = own_find(wanted);
 	long moved;
 
-	if (!is_own(wanted))
+	if (!own)
 		return 0;
 	if (thread_self()->gate_only)
 		return -EBUSY;		/* others have it where it is */
-	moved = gate3(__NR_fcntl, enclave.control_fd, F_DUPFD_CLOEXEC_NR, 3);
+	moved = gate3(__NR_fcntl, *own, F_DUPFD_CLOEXEC_NR, 3);
 	if (moved < 0)
 		die("no descriptor is left for the control socket");
 	gate3(__NR_fcntl, moved, F_SETFD, 0);
-	enclave.control_fd = (int32_t)moved;
+	*own = (int32_t)moved;
 	return 0;
 }
 
@@ -141,10 +152,22 @@ long sys_unshare(struct frame *frame)
 	return result;
 }
 
+/* The lowest number from first to last that is the shim's own; last + 1: none is. */
+static uint64_t own_between(uint64_t first, uint64_t last)
+{
+	uint64_t found = last + 1;
+	const int32_t own[] = { enclave.control_fd, enclave.alive_fd };
+
+	for (size_t i = 0; i < 2; i++)
+		if (own[i] > 0 && (uint64_t)own[i] >= first && (uint64_t)own[i] < found)
+			found = (uint64_t)own[i];
+	return found;
+}
+
 long sys_close_range(struct frame *frame);
 long sys_close_range(struct frame *frame)
 {
-	uint32_t first = (uint32_t)frame->arg[0], last = (uint32_t)frame->arg[1], own = (uint32_t)enclave.control_fd;
+	uint32_t first = (uint32_t)frame->arg[0], last = (uint32_t)frame->arg[1];
 	uint32_t flags = (uint32_t)frame->arg[2];
 
 	if (first > last || flags & ~(uint32_t)(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC))
@@ -160,16 +183,17 @@ long sys_close_range(struct frame *frame)
 			descriptor_forget_range(first, last);
 		}
 	}
-	if (enclave.control_fd < 0 || own < first || own > last) {
+	if (own_between(first, last) > last) {
 		struct frame here = *frame;
 
 		here.arg[2] = flags;
 		return pass_by_gate(&here);
 	}
-	if (own > first)
-		TRY(gate3(__NR_close_range, first, own - 1, flags));
-	if (own < last)
-		TRY(gate3(__NR_close_range, own + 1, last, flags));
+	for (uint64_t at = first, own; at <= last; at = own + 1) {
+		own = own_between(at, last);
+		if (own > at)
+			TRY(gate3(__NR_close_range, at, own - 1, flags));
+	}
 	return 0;
 }
 
@@ -260,14 +284,14 @@ static bool is_fd_directory(uint64_t fd)
 	return string_equal(target + size - 3, "/fd") || string_equal(target + size - 7, "/fdinfo");
 }
 
-/* Takes the entry of the control socket out of a listing; the new size. */
-static long entry_hide(uint8_t *entries, long size)
+/* Takes the entry of one of the shim's descriptors out of a listing; the new size. */
+static long entry_hide(uint8_t *entries, long size, int32_t fd)
 {
 	char own[16];
 	struct text text = { own, 0, sizeof own };
 	size_t own_size;
 
-	text_add_number(&text, enclave.control_fd);
+	text_add_number(&text, fd);
 	own_size = text.size + 1;
 	for (long at = 0; at + NAME_AT < size;) {
 		uint16_t entry_size;
@@ -295,7 +319,9 @@ long sys_getdents64(struct frame *frame)
 	do {
 		size = pass_by_gate(frame);
 		if (size > 0)
-			size = entry_hide((uint8_t *)frame->arg[1], size) ? : -EAGAIN;
+			size = entry_hide((uint8_t *)frame->arg[1], size, enclave.control_fd) ? : -EAGAIN;
+		if (size > 0)
+			size = entry_hide((uint8_t *)frame->arg[1], size, enclave.alive_fd) ? : -EAGAIN;
 	} while (size == -EAGAIN);
 	return size;
 }

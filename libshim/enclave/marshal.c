@@ -213,8 +213,8 @@ static long argument_pack(struct parcel *parcel, uint32_t i)
 	case ARG_OUT_STRUCT:
 		return bytes_pack(parcel, i, at->size, false);
 	case ARG_IN_SOCKADDR:
-		return parcel->arg[at->size_arg] > SOCKADDR_MAX ? -EINVAL :
-		       bytes_pack(parcel, i, parcel->arg[at->size_arg], true);
+		return (uint32_t)parcel->arg[at->size_arg] > SOCKADDR_MAX ? -EINVAL :
+		       bytes_pack(parcel, i, (uint32_t)parcel->arg[at->size_arg], true);
 	case ARG_OUT_SOCKADDR:
 		return pointed_pack(parcel, i, SOCKADDR_MAX);
 	case ARG_OUT_SIZED:

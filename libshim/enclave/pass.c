@@ -4,6 +4,7 @@
  * Owns: the synchronous exit and the choice between the exits. Must never: give the program a result that check.c has
  * not seen. Called by: dispatch.c; handlers that hand a call on.
  */
+#include "alive.h"
 #include "dispatch.h"
 #include "check.h"
 #include "marshal.h"
@@ -20,6 +21,14 @@ static inline void exit_cost_burn(void)
 
 	while (__builtin_ia32_rdtsc() < end)
 		__builtin_ia32_pause();
+}
+
+static void extra_do(const struct call_shape *shape)
+{
+	if (enclave.is_unwatched && shape->flags & CALL_MAY_BLOCK)
+		alive_watch();
+	if (enclave.exit_cost && shape->route == ROUTE_HOST)
+		exit_cost_burn();
 }
 
 /* The size of an address that the kernel put into the program's memory. */
@@ -118,8 +127,8 @@ static __attribute__((noinline)) bool prepare_exit(struct frame *frame, const st
 		*result = pass_renewing(frame);
 		return true;
 	}
-	if (enclave.exit_cost && shape->route == ROUTE_HOST)
-		exit_cost_burn();
+	if (enclave.has_extra)
+		extra_do(shape);
 	return false;
 }
 
@@ -127,7 +136,7 @@ long exit_by_gate(struct frame *frame, const struct call_shape *shape)
 {
 	long result;
 
-	if (unlikely(thread_self()->has_posted || enclave.exit_cost || shape->flags & CALL_RENEWS_HELPER) &&
+	if (unlikely(thread_self()->has_posted || enclave.has_extra || shape->flags & CALL_RENEWS_HELPER) &&
 	    prepare_exit(frame, shape, &result))
 		return result;
 	if (shape->route != ROUTE_HOST)

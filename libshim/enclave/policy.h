@@ -17,6 +17,9 @@ void policy_install(const void *image, size_t size);
  * once enclave.has_policy. */
 long policy_serve(struct frame *frame, const struct call_shape *shape);
 
+/* The same for a number that is no call's. */
+long policy_serve_unknown(uint32_t nr);
+
 /* Must this call of the program be made by the gate? Only asked once enclave.has_policy. */
 bool policy_is_inside(uint32_t nr);
 

@@ -8,6 +8,7 @@
 #include <linux/mman.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
+#include "alive.h"
 #include "control.h"
 #include "ring_inner.h"
 
@@ -89,6 +90,7 @@ static long helper_make(void)
 	int32_t helper, status = 0;
 	long starter;
 
+	alive_watch();
 	if (!ring.map)
 		TRY(ring_map());
 	ring.control->program_pid = (int32_t)gate0(__NR_getpid);

@@ -11,6 +11,7 @@
  *               interrupted the shim ──────────► remembered, all blocked; the call ends early where it could block
  *                                                └─ way out: signal_leave re-queues it, gate_unmask lets it in
  */
+#include "alive.h"
 #include "signal.h"
 #include "control.h"
 #include "ring.h"
@@ -76,6 +77,13 @@ static struct action kernel_side(const struct action *program)
 		.restorer = (uint64_t)gate_restorer,
 		.mask     = SIGNALS_ALL,
 	};
+}
+
+void signal_hold_sys(bool is_held)
+{
+	uint64_t bit = SIGNAL_BIT(SIGSYS);
+
+	gate4(__NR_rt_sigprocmask, is_held ? SIG_BLOCK : SIG_UNBLOCK, &bit, 0, 8);
 }
 
 void signal_start(void)
@@ -260,16 +268,24 @@ static uint64_t deliver(struct thread *thread, int signal, const uint8_t *info, 
 	return stack;
 }
 
-/* The runtime host says that the helper has ended: true. Whether that is so, the ring finds out, and stops the program. */
-static bool is_helper_lost(int signal, const uint8_t *info)
+/*
+ * The runtime host says that the helper has ended, or the kernel says that the runtime has: true. Whether that is so, is
+ * looked up, and stops the program.
+ */
+static bool is_other_lost(int signal, const uint8_t *info)
 {
 	int32_t code, value;
 
 	memcpy(&code, info + SI_CODE_AT, sizeof code);
 	memcpy(&value, info + SI_VALUE_AT, sizeof value);
-	if (signal != SIGSYS || code != SI_QUEUE || value != CTL_HELPER_LOST)
+	if (signal != SIGSYS)
 		return false;
-	ring_check_helper();
+	if (code == SI_SIGIO)
+		alive_check();
+	else if (code == SI_QUEUE && value == CTL_HELPER_LOST)
+		ring_check_helper();
+	else
+		return false;
 	return true;
 }
 
@@ -292,7 +308,7 @@ uint64_t signal_arrived(int signal, uint8_t *info, struct ucontext *context)
 		context->uc_mcontext.rip = (uint64_t)copy_guarded_fault;
 		return 0;
 	}
-	if (unlikely(is_helper_lost(signal, info)))
+	if (unlikely(is_other_lost(signal, info)))
 		return 0;
 	memcpy(&base, &context->uc_sigmask, sizeof base);
 	if (within(rip, gate_unmask_after, gate_unmask_last + 1)) {	/* the deferred one, on the way out */
@@ -431,6 +447,7 @@ long sys_rt_sigsuspend(struct frame *frame)
 	TRY(copy_guarded(&thread->call_mask, (void *)frame->arg[0], 8));
 	thread->call_mask &= ~SIGNALS_HIDDEN;
 	thread->has_call_mask = true;
+	alive_watch();
 	result = gate_interruptible(__NR_rt_sigsuspend, (long)&thread->call_mask, 8, 0, 0, 0, 0);
 	thread->has_call_mask = false;
 	return result;

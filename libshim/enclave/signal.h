@@ -19,6 +19,9 @@
 /* Installs the shim's own handlers. Called once, from start.c. */
 void signal_start(void);
 
+/* Blocks SIGSYS over an exec, so that it waits for the new image's handler; and lets it in again. */
+void signal_hold_sys(bool is_held);
+
 /* Sets the kernel's mask of this thread, giving the one before: for code of the shim that must not be interrupted. */
 uint64_t signal_mask_set(uint64_t mask);
 

@@ -10,6 +10,7 @@
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
+#include "alive.h"
 #include "control.h"
 #include "dispatch.h"
 #include "live.h"
@@ -18,7 +19,7 @@
 #include "shim_abi.h"
 #include "signal.h"
 
-enum { SETTING_COUNT = 6, AT_HWCAP2_ = 26, HWCAP2_FSGSBASE_ = 2, SHIM_SETTING_VERSION = 2 };
+enum { SETTING_COUNT = 7, AT_HWCAP2_ = 26, HWCAP2_FSGSBASE_ = 2, SHIM_SETTING_VERSION = 3 };
 
 struct enclave enclave = { .control_fd = -1 };
 
@@ -75,11 +76,12 @@ static bool settings_parse(const char *text, uint64_t *nonce)
 	if (at != SETTING_COUNT - 1 || values[0] != SHIM_SETTING_VERSION)
 		return false;
 	enclave.control_fd = (int32_t)values[1];
-	enclave.mode = (uint32_t)values[2];
-	enclave.exit_cost = values[3];
-	enclave.is_exit_dear = values[3] >= CROSSING_CYCLES;
-	enclave.flags = (uint32_t)values[4];
-	*nonce = values[5];
+	enclave.alive_fd = (int32_t)values[2];
+	enclave.mode = (uint32_t)values[3];
+	enclave.exit_cost = values[4];
+	enclave.is_exit_dear = values[4] >= CROSSING_CYCLES;
+	enclave.flags = (uint32_t)values[5];
+	*nonce = values[6];
 	return true;
 }
 
@@ -227,5 +229,7 @@ __attribute__((constructor)) static void shim_start(int argc, char **argv, char 
 	thread->stats.execs = enclave.flags & FLAG_EXECED ? 1 : 0;
 	patch_start();
 	signal_start();
+	alive_start();
 	thread_enter(thread);
+	signal_hold_sys(false);
 }

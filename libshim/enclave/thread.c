@@ -67,6 +67,7 @@ struct thread *thread_new(void)
 	thread->turn_count = thread->turn_phase = 0;
 	thread->turn_events = thread->posts = thread->posts_forced = thread->posts_paused = 0;
 	thread->actions = NULL;
+	thread->memory_files = NULL;
 	return thread;
 }
 

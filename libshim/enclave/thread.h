@@ -77,6 +77,7 @@ struct thread {
 	struct thread *next_all;
 	uint64_t map;			/* the mapping that holds this struct and its stacks */
 	uint64_t map_size;
+	void    *memory_files;		/* of a vfork child, which has no descriptors here: what it opened for its exec (memory_file.c) */
 	void    *scratch;		/* what an exec under way has mapped: a vfork child's stays behind in its parent */
 	uint64_t scratch_size;
 	struct wire_latency *latency;	/* of each call, when calls are timed; else NULL */

@@ -19,7 +19,8 @@ enum {
 
 enum ctl_type {
 	CTL_HELLO = 1,	/* struct ctl_hello, exe path, lines of maps      with CTL_WANTS_POLICY: struct ctl_hello_answer, policy,
-			 *                                                message; else none */
+			 *                                                message; for each memory file a packet struct
+			 *                                                ctl_hello_file and packets of its bytes; else none */
 	CTL_EXEC  = 2,	/* struct ctl_exec, path, cwd                     struct ctl_exec_answer, shim path, message (error)
 			 *                                                or "dev,ino,size,mtime,ctime" of the shim (go) */
 	CTL_SITES = 3,	/* struct ctl_sites, path                         struct ctl_sites_answer, count x struct site */
@@ -28,6 +29,8 @@ enum ctl_type {
 	CTL_EVENT = 6,	/* struct ctl_event, text                         no answer */
 	CTL_HELPER = 7,	/* struct ctl_helper                              no answer */
 	CTL_LIVE  = 9,	/* nothing; carries the memory file that it counts in     no answer */
+	CTL_KEEP  = 10,	/* struct ctl_keep, count x struct ctl_kept       no answer: memory files that stay open over the exec which
+			 *                                                was allowed just before */
 	CTL_CALL  = 8,	/* struct ctl_call, then its strings              struct ctl_call_answer, then its strings, then
 			 *                                                packets of a file's bytes */
 };
@@ -64,6 +67,37 @@ struct ctl_hello {
 struct ctl_hello_answer {
 	int32_t  error;		/* 0, or an errno: the image must not run; the message says why */
 	uint32_t policy_size;	/* of the struct policy_image that follows; then the message, a string */
+	uint32_t file_count;	/* at most CTL_KEPT_MAX */
+	uint32_t reserved;
+};
+
+enum { CTL_KEPT_MAX = 256 };
+
+/* A memory file that the image before left open. */
+struct ctl_hello_file {
+	int32_t  fd;
+	uint32_t flags;		/* of open(2) */
+	uint64_t offset;
+	uint64_t size;		/* at most CTL_FILE_MAX */
+	uint64_t number;	/* as in struct ctl_call_answer */
+	int64_t  seconds;
+	uint32_t mode, uid, gid;
+	uint32_t same_as;	/* it shares the open file, with its bytes, of the file with this index; its own: it has its own */
+};
+
+struct ctl_kept {
+	int32_t  fd;
+	uint32_t flags;
+	uint64_t offset;
+	uint64_t number;
+	uint32_t same_as;
+	uint32_t reserved;
+};
+
+struct ctl_keep {
+	struct ctl_header header;
+	uint32_t count;		/* of struct ctl_kept that follow: at most CTL_KEPT_MAX */
+	uint32_t reserved;
 };
 
 struct ctl_exec {
@@ -147,14 +181,16 @@ struct ctl_call {
 	uint32_t flags;		/* enum ctl_call_flags */
 	uint64_t args[6];
 	uint32_t string_count;	/* struct ctl_trace_string: what the program's memory holds, kind 0; argument CTL_ABOUT_PATH: the
-				 * absolute path that the call is about, CTL_ABOUT_ADDRESS: the socket address */
+				 * absolute path that the call is about, CTL_ABOUT_SECOND: the second one, CTL_ABOUT_ADDRESS:
+				 * the socket address */
 	uint32_t reserved;
 };
 
-enum { CTL_ABOUT_PATH = 8, CTL_ABOUT_ADDRESS = 9 };
+enum { CTL_ABOUT_PATH = 8, CTL_ABOUT_ADDRESS = 9, CTL_ABOUT_SECOND = 10 };
 
 enum ctl_call_flags {
-	CTL_CALL_CUT = 1,	/* not all of the program's bytes fit into the packet */
+	CTL_CALL_CUT      = 1,	/* not all of the program's bytes fit into the packet */
+	CTL_CALL_DATAGRAM = 2,	/* the address is for a socket that is no stream */
 };
 
 enum ctl_verdict {
@@ -174,12 +210,17 @@ struct ctl_call_answer {
 	uint32_t file_mode;	/* permissions */
 	uint32_t file_uid;
 	uint32_t file_gid;
-	uint32_t scope;		/* CTL_GO: so many bytes of the absolute path, and with CTL_SCOPE_BELOW all that lies below,
-				 * need not be asked about again for this access; 0: ask again */
+	uint32_t scope;		/* enum ctl_scope */
+};
+
+/* CTL_GO: what need not be asked about again for the same access. */
+enum ctl_scope {
+	CTL_SCOPE_NONE      = 0,
+	CTL_SCOPE_SAME      = 1,	/* the same path or address */
+	CTL_SCOPE_DIRECTORY = 2,	/* all that lies directly in the path's directory */
 };
 
 enum { CTL_FILE_MAX = 16 << 20 };
-#define CTL_SCOPE_BELOW 0x80000000u
 
 enum {
 	WIRE_EXIT_GATE = 0,	/* index into calls_by_exit: by the program's own thread */
@@ -216,7 +257,10 @@ struct ctl_stats {
 
 _Static_assert(sizeof(struct ctl_header) == 24, "wire layout");
 _Static_assert(sizeof(struct ctl_hello) == 48, "wire layout");
-_Static_assert(sizeof(struct ctl_hello_answer) == 8, "wire layout");
+_Static_assert(sizeof(struct ctl_hello_answer) == 16, "wire layout");
+_Static_assert(sizeof(struct ctl_hello_file) == 56, "wire layout");
+_Static_assert(sizeof(struct ctl_kept) == 32, "wire layout");
+_Static_assert(sizeof(struct ctl_keep) == 32, "wire layout");
 _Static_assert(sizeof(struct ctl_exec) == 32, "wire layout");
 _Static_assert(sizeof(struct ctl_exec_answer) == 16, "wire layout");
 _Static_assert(sizeof(struct ctl_sites) == 40, "wire layout");

@@ -46,7 +46,7 @@ struct policy_image {
 };
 _Static_assert(sizeof(struct policy_image) == 16 + 4 * POLICY_CALLS, "wire layout");
 
-/* A path that need not be asked about. What doesn't fit into the shim's table is asked about all the same. */
+/* A path that need not be asked about where no link stands in it. What doesn't fit into the shim's table is asked about all the same. */
 struct policy_answer {
 	uint8_t  access;	/* POLICY_LOOKS ... */
 	uint8_t  is_below;	/* 1: and all that lies below it */

@@ -1,6 +1,6 @@
 """calls.gen.c and calls.gen.h: the spec as the tables that the enclave's marshaller and checker interpret."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from scone_preload.codegen import checks_c
@@ -96,17 +96,17 @@ def _call_cells(call: Call) -> tuple[str, ...]:
         f".flags = {_flags(call.flags)}, ",
         f".arg_count = {len(call.args)}, ",
         f".direct = {int(call.direct)}, ",
-        f".fd_args = {_bits(call, ArgKind.FD)}, ",
-        f".path_args = {_bits(call, ArgKind.PATH)}, ",
+        f".fd_args = {_bits(call, lambda arg: arg.kind is ArgKind.FD)}, ",
+        f".path_args = {_bits(call, lambda arg: arg.is_path)}, ",
         denied,
         believe,
         f".errnos = {_errno_name(call)},",
     )
 
 
-def _bits(call: Call, kind: ArgKind) -> int:
-    """Bit i is set if argument i is of that kind."""
-    return sum(1 << index for index, arg in enumerate(call.args) if arg.kind is kind)
+def _bits(call: Call, has: Callable[[Arg], bool]) -> int:
+    """Bit i is set if argument i has it."""
+    return sum(1 << index for index, arg in enumerate(call.args) if has(arg))
 
 
 def _flags(flags: Iterable[CallFlag]) -> str:

@@ -8,7 +8,7 @@ import errno
 import struct
 from functools import cache
 
-from scone_preload.policy.model import Calls
+from scone_preload.policy.model import Calls, Policy
 from scone_preload.spec import load
 from scone_preload.spec.model import Call, Route
 
@@ -19,6 +19,7 @@ BY_WORD = {"inside": ROUTE_INSIDE, "runtime": ROUTE_RUNTIME, "host": ROUTE_HOST}
 BY_SPEC = {Route.INSIDE: "inside", Route.RUNTIME: "runtime", Route.HOST: "host"}
 # Without these no program can end, or come back from a signal: they are always allowed.
 ALWAYS = frozenset({"exit", "exit_group", "rt_sigreturn", "restart_syscall"})
+PAST_PATHS = frozenset({"open_by_handle_at"})  # open a file without its path: not where paths are decided about
 
 
 @cache
@@ -44,6 +45,11 @@ def call_numbered(number: int) -> Call | None:
 def call_names() -> tuple[str, ...]:
     """Return the names of all syscalls, by number."""
     return tuple(_by_name())
+
+
+def decides_paths(policy: Policy) -> bool:
+    """Return whether some path may be refused, or is served by the runtime."""
+    return policy.files.unlisted != "pass" or bool(policy.secrets)
 
 
 def spec_denies(call: Call) -> bool:

@@ -9,8 +9,10 @@ from posixpath import normpath
 from scone_preload.policy.calls import (
     ALWAYS,
     CALL_COUNT,
+    PAST_PATHS,
     call_named,
     call_numbered,
+    decides_paths,
     errno_number,
     is_listed,
     route_of,
@@ -20,7 +22,7 @@ from scone_preload.policy.decision import EPERM, Asked, Decision
 from scone_preload.policy.flags import quote_list
 from scone_preload.policy.match import first_path_match, is_below
 from scone_preload.policy.model import Files, Policy, Volume
-from scone_preload.policy.plan import argument_rules, environment_rules
+from scone_preload.policy.rules import argument_rules, environment_rules
 from scone_preload.policy.start import refused_argument, variable_rule
 from scone_preload.policy.system import PROGRAMS, READABLE, WRITABLE
 
@@ -155,6 +157,8 @@ def decide_call(policy: Policy, call: str | int) -> Decision:
     if not is_listed(calls, name):
         no = asked.no("calls.unlisted", rule=_unlisted_call(policy), line=f"[calls]\nallow = {quote_list((name,))}")
         return _denied(no, calls.unlisted)
+    if name in PAST_PATHS and decides_paths(policy):
+        return asked.no("files.unlisted", errno=EPERM, remedy="it opens files past their paths; open them by path")
     return _allowed_call(asked, name, route_of(calls, found))
 
 

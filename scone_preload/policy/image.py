@@ -1,24 +1,31 @@
 """A policy as libshim takes it (libshim/wire/policy.h): which calls are denied, asked about, or go on.
 
 The table of `calls.compile_calls` says what [calls] says. Where it leaves a call to the host, the other tables may want
-it asked about: paths when [files], secrets or volumes decide, socket addresses when [network] does. Paths that [files]
-names without signs of a pattern are answered in advance, so that a start need not ask; a directory with a secret in it
-is not. They hold as the program writes them, while questions are answered for where links lead.
+it asked about: paths when [files], secrets or volumes decide, socket addresses when [network] does.
 """
 
 import struct
+from collections.abc import Iterable
 from os import O_ACCMODE, O_CREAT, O_PATH, O_TRUNC, fsencode
 
-from scone_preload.policy.calls import CALL_COUNT, ENTRY, ROUTE_HOST, call_numbered, compile_calls
-from scone_preload.policy.match import is_below, is_pattern
+from scone_preload.policy.calls import (
+    CALL_COUNT,
+    ENTRY,
+    PAST_PATHS,
+    ROUTE_DENY,
+    ROUTE_HOST,
+    ROUTE_STOP,
+    call_numbered,
+    compile_calls,
+    decides_paths,
+)
+from scone_preload.policy.decision import EPERM
 from scone_preload.policy.model import Policy
-from scone_preload.policy.system import READABLE, WRITABLE
 from scone_preload.spec.model import ArgKind, Call
 
 MAGIC, VERSION = 0x4C4F5053, 1
 HEAD = struct.Struct("<IHHII")
 ANSWER = struct.Struct("<BBH")
-PATH_MAX = 250  # of an answer that the shim keeps
 ROUTE_PATHS, ROUTE_ADDRESS = 5, 6
 LOOKS, READS, WRITES, OPENS, CONNECTS, BINDS = (1 << bit for bit in range(6))
 
@@ -28,14 +35,13 @@ LOOK = frozenset({
     "chdir", "getxattr", "lgetxattr", "listxattr", "llistxattr", "inotify_add_watch", "name_to_handle_at",
     "file_getattr", "getxattrat", "listxattrat", "statmount",
 })  # fmt: skip
-# A path that is none of the file tree, or that exec's own question decides about.
-NO_PATH = frozenset({"memfd_create", "execve", "execveat", "sethostname", "setdomainname", "init_module", "add_key",
-                     "request_key", "delete_module", "fsconfig", "fsopen"})  # fmt: skip
+EXECS = frozenset({"execve", "execveat"})  # a question of their own decides about them
 ADDRESSED = frozenset({ArgKind.IN_SOCKADDR, ArgKind.MSG_IN, ArgKind.MSGS_IN})
 
 
-def policy_image(policy: Policy) -> bytes:
-    """Return the image: 16 bytes of head, then 4 for each call number."""
+def policy_image(policy: Policy, known: Iterable[tuple[str, int, bool]] = ()) -> bytes:
+    """Return the image: 16 bytes of head, 4 for each call number, then the paths that need not be asked about, as
+    `known.known_paths` returns them."""
     table = compile_calls(policy.calls)
     asks_paths, asks_addresses = decides_paths(policy), decides_addresses(policy)
     entries = []
@@ -44,8 +50,10 @@ def policy_image(policy: Policy) -> bytes:
         call = call_numbered(nr)
         if route == ROUTE_HOST and call is not None:
             route, access = _asked(call, asks_paths=asks_paths, asks_addresses=asks_addresses)
+        if asks_paths and call is not None and call.name in PAST_PATHS and route not in (ROUTE_DENY, ROUTE_STOP):
+            route, error = ROUTE_DENY, EPERM
         entries.append(ENTRY.pack(route, access, error))
-    answers = [_answer(*one) for one in answered(policy)] if asks_paths else []
+    answers = [_answer(*one) for one in known] if asks_paths else []
     body = b"".join((*entries, *answers))
     return HEAD.pack(MAGIC, VERSION, 0, HEAD.size + len(body), len(answers)) + body
 
@@ -55,41 +63,6 @@ def _answer(path: str, access: int, below: bool) -> bytes:
     return ANSWER.pack(access, below, len(raw)) + raw
 
 
-def answered(policy: Policy) -> list[tuple[str, int, bool]]:
-    """Return what need not be asked about: path, access, and whether it holds for all below."""
-    files = policy.files
-    if files.unlisted == "pass":
-        return []
-    found: dict[tuple[str, bool], int] = {}
-    system = files.unlisted == "system"
-    readable = (*files.read, *files.execute, *(READABLE if system else ()))
-    writable = (*files.write, *(WRITABLE if system else ()))
-    for patterns, access in ((readable, LOOKS | READS), (writable, LOOKS | READS | WRITES)):
-        for pattern in patterns:
-            key = (pattern.rstrip("/") or "/", pattern.endswith("/"))
-            if not is_pattern(pattern) and len(fsencode(pattern)) <= PATH_MAX and not _holds_secret(policy, *key):
-                found[key] = found.get(key, 0) | access
-    ways = {parent for path, _ in found for parent in _parents(path)}
-    for parent in sorted(ways):
-        found.setdefault((parent, False), LOOKS)
-    return [(path, access, below) for (path, below), access in found.items()]
-
-
-def _holds_secret(policy: Policy, path: str, below: bool) -> bool:
-    return any(is_below(one.path, path) if below else one.path == path for one in policy.secrets)
-
-
-def _parents(path: str) -> list[str]:
-    """The directories on the way to a path: realpath() looks at each."""
-    names = path.split("/")[1:-1]
-    return ["/", *("/" + "/".join(names[:count]) for count in range(1, len(names) + 1))]
-
-
-def decides_paths(policy: Policy) -> bool:
-    """Return whether some path may be refused, or is served by the runtime."""
-    return policy.files.unlisted != "pass" or bool(policy.secrets)
-
-
 def decides_addresses(policy: Policy) -> bool:
     """Return whether some socket may be refused."""
     network = policy.network
@@ -97,7 +70,7 @@ def decides_addresses(policy: Policy) -> bool:
 
 
 def _asked(call: Call, *, asks_paths: bool, asks_addresses: bool) -> tuple[int, int]:
-    if asks_paths and call.name not in NO_PATH and any(arg.kind is ArgKind.PATH for arg in call.args):
+    if asks_paths and call.name not in EXECS and any(arg.is_path for arg in call.args):
         return ROUTE_PATHS, access_bit(call.name)
     if asks_addresses and any(arg.kind in ADDRESSED for arg in call.args):
         return ROUTE_ADDRESS, BINDS if call.name == "bind" else CONNECTS

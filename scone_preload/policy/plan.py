@@ -3,9 +3,11 @@
 from hashlib import sha256
 
 from scone_preload.policy.image import policy_image
+from scone_preload.policy.known import known_paths
 from scone_preload.policy.model import Policy
 from scone_preload.policy.render import render
-from scone_preload.policy.start import ArgumentRules, EnvironmentRules, Sources, StartPlan
+from scone_preload.policy.rules import argument_rules, environment_rules
+from scone_preload.policy.start import Sources, StartPlan
 from scone_preload.policy.unbuilt import unbuilt
 
 
@@ -17,7 +19,7 @@ def plan_for(policy: Policy, *, sources: Sources, preset: str = "") -> StartPlan
         preset=preset,
         identity=sha256(text).hexdigest(),
         text=text,
-        calls=policy_image(policy),
+        calls=policy_image(policy, known_paths(policy)),
         environment=environment_rules(policy),
         arguments=argument_rules(policy),
         unbuilt=tuple(unbuilt(policy)),
@@ -25,15 +27,3 @@ def plan_for(policy: Policy, *, sources: Sources, preset: str = "") -> StartPlan
         handlers=policy.handlers.file,
         has_secrets=bool(policy.secrets),
     )
-
-
-def environment_rules(policy: Policy) -> EnvironmentRules:
-    """Return [environment] as `start` takes it."""
-    secrets = (secret.source.removeprefix("env:") for secret in policy.secrets if secret.source.startswith("env:"))
-    rules = policy.environment
-    return rules.unlisted, rules.set, rules.keep, rules.drop, tuple(secrets)
-
-
-def argument_rules(policy: Policy) -> ArgumentRules:
-    """Return [arguments] as `start` takes it."""
-    return policy.arguments.unlisted, policy.arguments.fixed, policy.arguments.allow

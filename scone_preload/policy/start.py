@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 HEAD_SIZE = 12
 Texts = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]

@@ -1,7 +1,6 @@
 """Builds the packets that answer CALL: an answer of the handlers' API, or a decision, as the shim takes it."""
 
 import itertools
-import os
 import time
 from collections.abc import Iterable
 
@@ -12,25 +11,16 @@ from scone_preload.spec.model import Call as Row
 
 GO, RESULT, FILE, STOP = range(4)
 PIECE = 32 * 1024
-SCOPE_MAX = 250
-SCOPE_BELOW = 1 << 31
+ONCE, SAME, DIRECTORY = range(3)  # enum ctl_scope: what an answer holds for besides
 _ANSWER = wire.layout("ctl_call_answer")
 _STRING = wire.layout("ctl_trace_string")
 _inodes = itertools.count(1 << 40)  # above those of secrets
 STARTED = int(time.time())  # the time of all files that are served
 
 
-def go(scope: str = "", *, below: bool = False) -> list[bytes]:
-    """The call goes on; so does each other one about `scope`, or about what lies below it, without being asked."""
-    size = len(os.fsencode(scope))
-    if size > SCOPE_MAX:
-        size = 0
-    return [_head(GO, scope=size | (SCOPE_BELOW if below and size else 0))]
-
-
-def go_exact(size: int) -> list[bytes]:
-    """The same for what the call is about, of `size` bytes."""
-    return [_head(GO, scope=size if size <= SCOPE_MAX else 0)]
+def go(scope: int = ONCE) -> list[bytes]:
+    """The call goes on; so does each other one for the same access in this scope, without being asked."""
+    return [_head(GO, scope=scope)]
 
 
 def stop() -> list[bytes]:
@@ -43,16 +33,25 @@ def fail(errno: int) -> list[bytes]:
     return [_head(RESULT, result=-errno)]
 
 
-def give(row: Row, answer: Deny | Result | File, owner: tuple[int, int], *, number: int = 0) -> list[bytes]:
-    """What a handler answered; `owner` (uid, gid) is the program's, for files of nobody else; `number` an inode."""
+def give(row: Row, answer: Deny | Result | File, *, number: int = 0) -> list[bytes]:
+    """What a handler answered; `number` is a file's inode."""
     if isinstance(answer, Deny):
         return fail(answer.errno)
     if isinstance(answer, Result):
         return [_with_strings(answer.value, outputs_of(row, answer))]
-    uid, gid = (own if given is None else given for own, given in zip(owner, (answer.uid, answer.gid), strict=True))
-    head = _head(FILE, size=len(answer.content), number=number or next(_inodes), mode=answer.mode, uid=uid, gid=gid)
-    content = answer.content
-    return [head, *(content[at : at + PIECE] for at in range(0, len(content), PIECE))]
+    uid, gid = answer.uid or 0, answer.gid or 0
+    head = _head(FILE, size=len(answer.content), number=number, mode=answer.mode, uid=uid, gid=gid)
+    return [head, *pieces(answer.content)]
+
+
+def pieces(content: bytes) -> list[bytes]:
+    """Return a file's bytes as packets."""
+    return [content[at : at + PIECE] for at in range(0, len(content), PIECE)]
+
+
+def new_number() -> int:
+    """Return an inode that no other file has."""
+    return next(_inodes)
 
 
 def _with_strings(result: int, strings: Iterable[tuple[int, bytes]]) -> bytes:

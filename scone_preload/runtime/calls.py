@@ -4,27 +4,32 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from os import O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_TRUNC
+from threading import Thread
 
 from scone_preload.errors import SconeError
 from scone_preload.handlers import Answer, Deny, File, Result
-from scone_preload.policy.calls import call_numbered
+from scone_preload.policy.calls import ALWAYS, call_numbered
 from scone_preload.policy.decision import Decision
 from scone_preload.policy.image import access_word
 from scone_preload.policy.model import Policy
+from scone_preload.policy.system import PROBED
 from scone_preload.runtime import answers, wire
 from scone_preload.runtime.deciding import (
     address_decision,
+    covers_directory,
     open_flags,
-    path_decision,
-    scope,
-    secret_at,
+    path_decisions,
+    secret_among,
 )
 from scone_preload.runtime.decode import answer_of, decode
+from scone_preload.runtime.files import Files, Given
 from scone_preload.runtime.handling import Handling
-from scone_preload.runtime.secrets import Secrets, number_of, process_owner
+from scone_preload.runtime.secrets import Identity, Secrets, identity, number_of
 from scone_preload.spec.model import Call as Row
 
-EACCES, EIO = 13, 5
+EACCES, EEXIST, EIO, ENOENT, ENOTDIR, EROFS = 13, 17, 5, 2, 20, 30
 Say = Callable[[str], None]
 
 
@@ -35,12 +40,14 @@ class CallServer:
         self,
         policy: Policy,
         secrets: Secrets,
+        files: Files,
         handling: Handling | None,
         refused: Callable[[Decision], None],
         say: Say,
     ) -> None:
         self.policy = policy
         self.secrets = secrets
+        self.files = files
         self.handling = handling
         self.refused = refused
         self.say = say
@@ -62,27 +69,45 @@ class CallServer:
         """Return what policy and secrets say, None when they say nothing about this call."""
         if row is None:
             return None
-        decision = path_decision(self.policy, row, message, pid)
-        if decision is not None:
-            return self.by_path(row, message, pid, decision)
+        decisions = path_decisions(self.policy, row, message, pid)
+        if decisions:
+            return self.by_paths(row, message, pid, decisions)
         decision = address_decision(self.policy, row, message, pid)
         if decision is None:
             return None
-        if not decision.allowed:
-            return self.refuse(decision)
-        return answers.go_exact(len(message.strings[wire.ABOUT_ADDRESS]))
+        if not decision.allowed and decision.object.removeprefix("connect ") in PROBED:
+            return answers.fail(ENOENT)
+        return answers.go(answers.SAME) if decision.allowed else self.refuse(decision)
 
-    def by_path(self, row: Row, message: wire.Call, pid: int, decision: Decision) -> list[bytes]:
-        if not decision.allowed:
-            return self.refuse(decision)
-        path = os.fsdecode(message.strings[wire.ABOUT_PATH])
-        secret = secret_at(self.policy, path)
+    def by_paths(
+        self, row: Row, message: wire.Call, pid: int, decisions: Sequence[tuple[str, Decision]]
+    ) -> list[bytes]:
+        for _, decision in decisions:
+            if not decision.allowed:
+                return self.refuse(decision)
+        secret = secret_among(self.policy, [path for path, _ in decisions])
         if secret is not None:
-            owner = process_owner(pid)
-            given = self.secrets.serve(secret, row, message, owner)
-            return answers.give(row, given, owner, number=number_of(secret))
-        covered, below = scope(self.policy, path, access_word(row.name, open_flags(row, message)))
-        return answers.go(covered, below=below)
+            who = identity(pid)
+            return self.give(row, message, self.secrets.serve(secret, row, message, who), who, number=number_of(secret))
+        path = os.fsdecode(message.strings.get(wire.ABOUT_PATH, b""))
+        word = access_word(row.name, open_flags(row, message))
+        whole = covers_directory(self.policy, path, decisions[0][0], word, pid)
+        return answers.go(answers.DIRECTORY if whole else answers.SAME)
+
+    def give(
+        self, row: Row, message: wire.Call, given: Deny | Result | File, who: Identity, *, number: int = 0
+    ) -> list[bytes]:
+        """Give what a secret or a handler says; a file that has no owner is the program's own."""
+        refused = refused_open(row, message) if isinstance(given, File) else None
+        if refused is not None:
+            return answers.give(row, refused)
+        if isinstance(given, File):
+            uid = who.uid if given.uid is None else given.uid
+            gid = who.gid if given.gid is None else given.gid
+            given = replace(given, uid=uid, gid=gid)
+            number = number or answers.new_number()
+            self.files.note(number, Given(content=given.content, mode=given.mode, uid=uid, gid=gid))
+        return answers.give(row, given, number=number)
 
     def refuse(self, decision: Decision) -> list[bytes]:
         self.refused(decision)
@@ -107,14 +132,24 @@ class CallServer:
                 if trouble:
                     raise ValueError(trouble)
                 if row is not None and isinstance(checked, Deny | Result | File):
-                    packets = answers.give(row, checked, process_owner(pid))
+                    packets = self.give(row, message, checked, identity(pid))
             except ValueError as error:
                 about = f" {call.path}" if call.path else ""
                 self.say(f"scone-wrap: handler of {call.name}{about} failed, the call is denied: {error}\n")
                 packets = answers.fail(EACCES)
-            send_all(answer, packets)
+            send_all(answer, otherwise if call.name in ALWAYS else packets)
 
         self.handling.ask(call, settle)
+
+
+def refused_open(row: Row, message: wire.Call) -> Deny | None:
+    """Return what an open of a file that is there, and can't be written, fails with; None where it doesn't."""
+    flags = open_flags(row, message)
+    if flags & O_CREAT and flags & O_EXCL:
+        return Deny(EEXIST)
+    if flags & O_DIRECTORY:
+        return Deny(ENOTDIR)
+    return Deny(EROFS) if row.name == "creat" or flags & (O_ACCMODE | O_TRUNC) else None
 
 
 def _goes_on(packets: Sequence[bytes]) -> bool:
@@ -122,8 +157,24 @@ def _goes_on(packets: Sequence[bytes]) -> bool:
 
 
 def send_all(answer: socket.socket, packets: Sequence[bytes]) -> None:
-    """Send an answer and close its socket; an asker that was killed meanwhile is nobody's loss."""
+    """Send an answer and close its socket; an asker that was killed meanwhile is nobody's loss.
+
+    More than the socket holds goes by a thread of its own: an asker that is stopped keeps no other one waiting.
+    """
+    answer.setblocking(False)
+    for index, packet in enumerate(packets):
+        try:
+            answer.send(packet, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            Thread(target=_send_rest, args=(answer, packets[index:]), daemon=True).start()
+            return
+        except OSError:
+            break
+    answer.close()
+
+
+def _send_rest(answer: socket.socket, packets: Sequence[bytes]) -> None:
     with answer, contextlib.suppress(OSError):
-        answer.settimeout(10)
+        answer.setblocking(True)
         for packet in packets:
             answer.send(packet, socket.MSG_NOSIGNAL)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 from os import fsdecode
+from posixpath import normpath
 
 from scone_preload.handlers import Allow, Answer, Call, Deny, File, Result, Value
 from scone_preload.policy.calls import call_numbered
@@ -19,6 +20,7 @@ FILLED = frozenset({ArgKind.OUT, ArgKind.INOUT, ArgKind.OUT_STRUCT, ArgKind.INOU
 OPENERS = frozenset({"open", "openat", "openat2", "creat"})
 FILE_MAX = 16 << 20
 RESULT_MAX = (1 << 63) - 1
+ERRNO_MAX = 511  # above lie the kernel's own signs, which no program may see
 BYTES_MAX = 56 * 1024
 
 
@@ -32,10 +34,16 @@ def decode(message: wire.Call) -> Call:
         pid=message.header.pid,
         tid=message.header.tid,
         args=args,
-        path=fsdecode(message.strings.get(wire.ABOUT_PATH, b"")),
+        path=_path(message, wire.ABOUT_PATH),
+        second=_path(message, wire.ABOUT_SECOND),
         address=message.strings.get(wire.ABOUT_ADDRESS, b""),
         is_cut=message.is_cut,
     )
+
+
+def _path(message: wire.Call, about: int) -> str:
+    raw = message.strings.get(about)
+    return "/" + normpath(fsdecode(raw)).lstrip("/") if raw else ""
 
 
 def _values(row: Row, message: wire.Call) -> list[tuple[str, Value]]:
@@ -98,7 +106,7 @@ def _checked_file(row: Row, given: File) -> File:
 
 
 def _checked_result(row: Row, message: wire.Call, given: Result) -> Result:
-    if not -4095 <= given.value <= RESULT_MAX:
+    if not -ERRNO_MAX <= given.value <= RESULT_MAX:
         raise ValueError(f"{given.value} is no result")
     bound = message.args[row.result.arg] if row.result.kind is ResultKind.AT_MOST else RESULT_MAX
     if given.value > bound or (row.result.kind is ResultKind.ZERO and given.value > 0):

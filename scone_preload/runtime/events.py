@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from scone_preload.runtime import wire
 
+TOLD_MAX = 1000  # different ones; the rest is only counted
 WORDED = {"denied": "syscall denied", "refused": "reply of the host refused", "notice": "note"}
 # What shims say by themselves, unless they were told to leave it to the host.
 OTHERS = {"trap": "first call by the trap from here", "stopped": "stopped", "notice": ""}
@@ -23,7 +24,7 @@ class EventLog:
         """Count one event; return the line to tell the user, or "" when there is nothing new to tell."""
         self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
         key = (event.kind, event.nr, event.text)
-        if key in self._told or event.kind not in self._worded:
+        if key in self._told or event.kind not in self._worded or len(self._told) >= TOLD_MAX:
             return ""
         self._told.add(key)
         call = self.call_of(event)

@@ -18,12 +18,15 @@ from scone_preload.elf.classify import SCRIPT_DEPTH_MAX, classify
 from scone_preload.elf.formats import HEAD_SIZE, find_format, script_interpreter
 from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NoFormat, NotRunnable, SconeError
 from scone_preload.runtime import wire
+from scone_preload.runtime.following import followed
 from scone_preload.runtime.places import exec_path, open_in_root, shares_root
 from scone_preload.runtime.publish import readable_shim
 from scone_preload.runtime.registered import formats_of
 
 if TYPE_CHECKING:
+    from scone_preload.policy.decision import Decision
     from scone_preload.runtime.governed import Authority
+    from scone_preload.runtime.governing import Governor
 
 
 def decide(message: wire.Exec, pid: int, authority: "Authority | None" = None) -> bytes:
@@ -31,15 +34,17 @@ def decide(message: wire.Exec, pid: int, authority: "Authority | None" = None) -
     nonce = 0
     try:
         if authority is not None:
-            real = os.path.realpath(exec_path(message, pid))
-            decision = authority.governor.may_exec(real)
+            decision = authority.governor.may_exec(real_program(message, pid))
+            if decision.allowed and decision.action != "unwrapped":
+                decision = interpreters_decision(authority.governor, Path(exec_path(message, pid))) or decision
             if not decision.allowed:
-                return wire.build_exec_answer(error=decision.errno, message=b"")
+                return wire.build_exec_answer(error=decision.errno)
             if decision.action == "unwrapped":
                 return wire.build_exec_answer(error=0, unwrapped=True)
         found = shim_for(Path(exec_path(message, pid)), pid) if shares_root(pid) else foreign_shim(message, pid)
         if authority is not None:
-            nonce = authority.images.expect(pid, pins_for(real, pinned(found)))
+            strict = authority.images.strict()
+            nonce = authority.images.expect(pid, pins_for(exec_path(message, pid), pinned(found), strict))
     except NoFormat:
         return wire.build_exec_answer(error=errno.ENOEXEC)
     except GainsPrivilege as error:
@@ -55,14 +60,50 @@ def decide(message: wire.Exec, pid: int, authority: "Authority | None" = None) -
     return wire.build_exec_answer(error=0, shim=os.fsencode(shim), message=known.encode(), nonce=nonce)
 
 
-def pins_for(path: str, shim: str) -> tuple[str, ...]:
-    """Return what the image of a program may map, as far as it was analysed; the program itself and its shim always."""
-    known = find_pins(path, dict(os.environb), same_search=False)
-    found = list(known)
-    for own in (path, shim):
-        with contextlib.suppress(OSError):
-            found.append(pin(own))
+def real_program(message: wire.Exec, pid: int) -> str:
+    """Return the path of what is to be executed, its links followed as the process sees them."""
+    path = exec_path(message, pid)
+    return os.path.realpath(path) if path.startswith("/proc/") else followed(path, pid, last=True)
+
+
+def interpreters_decision(governor: "Governor", path: Path) -> "Decision | None":
+    """Return the first denial among the programs that #! lines lead to, which are executed as well; None: there is
+    none."""
+    with contextlib.suppress(SconeError, OSError):
+        program = classify(path)
+        for interpreter in (*program.scripts, program.path)[1:]:
+            decision = governor.may_exec(os.path.realpath(interpreter))
+            if not decision.allowed:
+                return decision
+    return None
+
+
+def pins_for(path: str, shim: str, strict: bool) -> tuple[str, ...]:
+    """Return what the image of a program may map, as far as it was analysed; the program itself and its shim always.
+
+    Where nothing else may be mapped, a program that was never analysed is: its libraries, by the loader's rules.
+    """
+    found: list[str] = []
+    with contextlib.suppress(SconeError, OSError):
+        program = classify(Path(path)).path
+        found += find_pins(str(program), dict(os.environb), same_search=False)
+        if strict and not found:
+            found += map(pin, closure_paths(program))
+        found.append(pin(str(program)))
+    with contextlib.suppress(OSError):
+        found.append(pin(shim))
     return tuple(found)
+
+
+def closure_paths(program: Path) -> list[str]:
+    """Return the files that the loader will map for a program; raises OSError where that can't be told."""
+    from scone_preload.elf.closure import find_closure  # lazy: lief costs a second, and few execs come here
+
+    try:
+        closure = find_closure(program, classify(program).loader, {})
+    except ValueError as error:
+        raise OSError(str(error)) from error
+    return [str(library.path) for library in closure.objects]
 
 
 def shim_for(path: Path, pid: int) -> str:

@@ -30,7 +30,8 @@ def answer_first(control_fd: int, authority: Authority) -> None:
             answers += [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
     if len(answers) == 1 and wants_policy(packet):
         answer = socket(fileno=answers.pop())
-        answer.send(authority.images.answer(packet, pid), MSG_NOSIGNAL)
+        for one in authority.images.answer(packet, pid):
+            answer.send(one, MSG_NOSIGNAL)
         answer.close()
     for fd in answers:
         os.close(fd)

@@ -16,10 +16,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from scone_preload.handlers import Handler
     from scone_preload.options import Options
     from scone_preload.policy.start import StartPlan
     from scone_preload.runtime.governing import Governor
+    from scone_preload.runtime.wire import Kept
 
 
 class Start:
@@ -34,7 +34,7 @@ class Start:
         self.cwd = os.getcwd()
         self.pid = os.getpid()
         self.pins: tuple[str, ...] = ()
-        self.handlers: Sequence[tuple[Handler, frozenset[str]]] = ()
+        self.handlers = ""  # their file
 
     def pin(self, path: str, shim: str, environment: Mapping[bytes, bytes]) -> None:
         """Note what the program's image may map: what its analysis found, and the shim."""
@@ -49,7 +49,7 @@ class Authority:
         self._start = start
         self._governor: Governor | None = None
         self.say: Callable[[str], None] = _say
-        self.images = Images(start.plan.calls, strict=self._is_strict, ready=self._ready)
+        self.images = Images(start.plan.calls, self._kept, strict=self._is_strict, ready=self._ready)
         self.images.expect(start.pid, start.pins, start.nonce)
 
     @property
@@ -61,6 +61,11 @@ class Authority:
             self._governor = Governor(self._options, self._start, lambda text: self.say(text))
         return self._governor
 
+    @property
+    def answers_first(self) -> bool:
+        """May the first HELLO be answered before anything is imported? Not where handlers have their say in it."""
+        return not self._start.handlers
+
     def expire(self) -> float | None:
         """See Governor.expire."""
         return self._governor.expire() if self._governor else None
@@ -69,8 +74,11 @@ class Authority:
         return not self._options.learn and self.governor.policy.exec.unlisted == "refuse"
 
     def _ready(self) -> None:
-        if self._start.plan.has_secrets:
-            self.governor.check_secrets()
+        if self._start.plan.has_secrets or self._start.handlers:
+            self.governor.check()
+
+    def _kept(self, files: Sequence[Kept]) -> tuple[int, list[bytes]]:
+        return self.governor.files.packets(files) if files else (0, [])
 
 
 def _say(text: str) -> None:
@@ -86,9 +94,10 @@ def prepare(
     check_plan(plan, options.arguments)
     start = Start(plan, nonce, environment)
     if plan.handlers:
-        from scone_preload.runtime.handling import load_handlers  # lazy: only with handlers
+        from scone_preload.runtime.handling import check_handlers  # lazy: only with handlers
 
-        start.handlers = load_handlers(plan.handlers)
+        check_handlers(plan.handlers)  # what is no Python is found here, before anything runs; the host loads them
+        start.handlers = plan.handlers
     for program in plan.unwrapped:
         os.write(2, f"scone-wrap: the policy lets {program} run unwrapped: nothing of it is shielded\n".encode())
     options.arguments, given = policed(plan, options.arguments, environment)

@@ -4,10 +4,13 @@ Made when a start has a policy. The whole policy is read when something is first
 table (in the plan) needs none of that.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from socket import socket
 
+from scone_preload.errors import SconeError
+from scone_preload.handlers import Handler
 from scone_preload.options import Options
 from scone_preload.policy.decide import decide_call, decide_exec
 from scone_preload.policy.decision import Decision
@@ -15,8 +18,9 @@ from scone_preload.policy.model import Policy
 from scone_preload.runtime import wire
 from scone_preload.runtime.calls import CallServer
 from scone_preload.runtime.denials import Denials
+from scone_preload.runtime.files import Files
 from scone_preload.runtime.governed import Start
-from scone_preload.runtime.handling import Handling
+from scone_preload.runtime.handling import Handling, load_handlers
 from scone_preload.runtime.learning import Learner
 from scone_preload.runtime.policies import policy_of
 from scone_preload.runtime.secrets import Secrets
@@ -30,8 +34,13 @@ class Governor:
         self._start = start
         self._say = say
         self.denials = Denials(say)
+        self.files = Files()
         self.learner = Learner(options.learn, say) if options.learn else None
         self._secrets = Secrets(start.environment, self._of_keystore)
+        if start.plan.has_secrets:
+            _hide(start)
+        self._trouble: SconeError | None = None
+        self._handlers = self._load(start.handlers)
 
     @cached_property
     def policy(self) -> Policy:
@@ -44,9 +53,9 @@ class Governor:
     @cached_property
     def calls(self) -> CallServer:
         handling = None
-        if self._start.handlers:
-            handling = Handling(self._start.handlers, self.policy.handlers.timeout_ms / 1000)
-        return CallServer(self.policy, self._secrets, handling, self.denials.take, self._say)
+        if self._handlers:
+            handling = Handling(self._handlers, self.policy.handlers.timeout_ms / 1000)
+        return CallServer(self.policy, self._secrets, self.files, handling, self.denials.take, self._say)
 
     def may_exec(self, path: str) -> Decision:
         """Return what [exec] says of a program, its links followed; a denial is counted."""
@@ -67,9 +76,20 @@ class Governor:
         served = self.__dict__.get("calls")
         return served.handling.expire() if isinstance(served, CallServer) and served.handling else None
 
-    def check_secrets(self) -> None:
-        """Raise SconeError for the first secret that can't be served."""
-        self._secrets.check(self.policy.secrets)
+    def _load(self, file: str) -> Sequence[tuple[Handler, frozenset[str]]]:
+        """The handlers, loaded here: what they open and start at their beginning is this process's."""
+        try:
+            return load_handlers(file) if file else ()
+        except SconeError as error:
+            self._trouble = error
+            return ()
+
+    def check(self) -> None:
+        """Raise SconeError for handlers that can't be loaded, or the first secret that can't be served."""
+        if self._trouble is not None:
+            raise self._trouble
+        if self._start.plan.has_secrets:
+            self._secrets.check(self.policy.secrets)
 
     def _of_keystore(self, name: str) -> bytes:
         from scone_preload.keys.files import keystore_directory  # lazy: `cryptography` costs 20 ms
@@ -81,3 +101,14 @@ class Governor:
         place = keystore_directory(self._start.environment)
         with open_keystore(place, unlock, create=False) as store, store.key(name, Purpose.SECRET) as secret:
             return secret.reveal()
+
+
+def _hide(start: Start) -> None:
+    """Keep what secrets are made of out of core dumps, and out of this process's own /proc/PID/environ."""
+    from scone_preload.keys.memory import forbid_dumps, wipe_initial_environment  # lazy: ctypes
+
+    names = {os.fsencode(name) for name in start.plan.environment[4]}
+    wipe_initial_environment({name: value for name, value in start.environment.items() if name in names})
+    forbid_dumps()
+    for name in names:
+        os.environb.pop(name, None)

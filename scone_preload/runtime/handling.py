@@ -4,14 +4,14 @@ A question waits for a worker of the pool. Whoever comes first, the worker with 
 has run out, settles the question; the other one finds it settled.
 """
 
-import importlib.util
+import os
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from scone_preload.errors import UserError
 from scone_preload.handlers import NAMES, Answer, Call, Handler
@@ -81,11 +81,16 @@ class Handling:
 def run(question: Question) -> Answer | bytes | None:
     """Return the first answer of the question's handlers that is one; raises what they raise."""
     question.worker = threading.get_ident()
-    for handler in question.handlers:
-        answer = handler(question.call)
-        if answer is not None:
-            return answer
-    return None
+    pid = os.getpid()
+    try:
+        for handler in question.handlers:
+            answer = handler(question.call)
+            if answer is not None:
+                return answer
+        return None
+    finally:
+        if os.getpid() != pid:  # the handler has forked, and this is the child: the parent answers
+            os._exit(0)
 
 
 def _settled(question: Question, done: Future[Answer | bytes | None]) -> None:
@@ -125,6 +130,21 @@ def _is_own(path: str) -> bool:
     return module is not None and path == module.__file__
 
 
+def check_handlers(path: str) -> None:
+    """Raise UserError for a file that can't be read or is no Python; nothing of it is run."""
+    _compiled(path)
+
+
+def _compiled(path: str) -> CodeType:
+    """The file's code, from its text: bytecode beside it could be anybody's, or old."""
+    try:
+        with open(path, "rb") as file:
+            return compile(file.read(), path, "exec")
+    except (OSError, SyntaxError, ValueError) as error:
+        where = words(error) if isinstance(error, SyntaxError) else str(error)
+        raise UserError("handlers can't be loaded", path, where) from error
+
+
 def load_handlers(path: str) -> list[tuple[Handler, frozenset[str]]]:
     """Return the handlers that a file defines, in order, with the calls of each; raises UserError."""
     module = _module(path)
@@ -139,13 +159,12 @@ def load_handlers(path: str) -> list[tuple[Handler, frozenset[str]]]:
 
 
 def _module(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(MODULE, path)
-    if spec is None or spec.loader is None:
-        raise UserError("handlers can't be loaded", path, "name a file that ends in .py")
-    module = importlib.util.module_from_spec(spec)
+    code = _compiled(path)
+    module = ModuleType(MODULE)
+    module.__file__ = path
     sys.modules[MODULE] = module
     with ThreadPoolExecutor(1) as pool:
-        error = pool.submit(spec.loader.exec_module, module).exception()
+        error = pool.submit(exec, code, module.__dict__).exception()
     if error is not None:
         raise UserError("handlers can't be loaded", path, words(error)) from error
     return module

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 Carried: TypeAlias = socket.socket | io.FileIO | None  # what comes with a message: where to answer, or a memory file
 IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTSTP", "SIGTTIN", "SIGTTOU")
+MISREAD_TOLD = 10  # packets that are no messages: told as often
 MESSAGES_AT_ONCE = 64  # between two looks at the other descriptors
 _CREDENTIALS = struct.Struct("iII")
 _ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(16)
@@ -64,13 +65,14 @@ class Host:
         self.totals = Totals()
         self.events = EventLog(call_names, all_kinds=options.has_own_log)
         self.first_reported = False
+        self.misread = 0
         self.alive = True
         self.selector = selectors.DefaultSelector()
         self.helpers = HelperWatch(self.selector, self.serve_all)
         self.authority = authority
         if authority is not None:
             authority.say = self.say
-            self.totals.hellos += 1  # answered before: first.py
+            self.totals.hellos += authority.answers_first  # then it was answered before: first.py
         self.watched = watched_by(self) if options.stats_fd >= 0 else None
 
     def run(self) -> None:
@@ -84,6 +86,8 @@ class Host:
                 for key, _ in selector.select(self.authority.expire() if self.authority else None):
                     if key.fd in selector.get_map():  # else another event of this round has taken it out
                         key.data()
+            if self.program_fd in selector.get_map():  # it ended with the last of the others
+                self.program_ended()
             if self.watched is not None:
                 self.watched.close()
         self.write_statistics()
@@ -116,23 +120,38 @@ class Host:
             try:
                 message = wire.parse(packet)
             except BadMessage as error:
-                self.say(f"scone-wrap: {error}\n", "error", "error", pid=pid)
+                self.misread += 1
+                if self.misread <= MISREAD_TOLD:
+                    self.say(f"scone-wrap: {error}\n", "error", "error", pid=pid)
                 return
             if isinstance(message, wire.Live):
                 if answer is not None and self.watched is not None:
                     self.watched.counts.take(pid or message.header.pid, answer.fileno())
                 return
-            if isinstance(message, wire.Call):
-                if isinstance(answer, socket.socket) and self.authority is not None:
+            wants = isinstance(message, wire.Call) or (isinstance(message, wire.Hello) and message.wants_policy)
+            if wants and self.authority is not None:
+                if isinstance(answer, socket.socket):
                     held.pop_all()  # whoever answers closes it
-                    self.authority.governor.take(message, pid or message.header.pid, answer)
+                    self.govern(message, packet, pid or message.header.pid, answer, self.authority)
                 return
-            reply = self.reply_to(message, packet, pid)
+            reply = self.reply_to(message, pid)
             if isinstance(answer, socket.socket):
                 with contextlib.suppress(OSError):  # the asker may have been killed meanwhile
                     answer.send(reply, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 
-    def reply_to(self, message: wire.Message, packet: bytes, pid: int) -> bytes:
+    def govern(
+        self, message: wire.Message, packet: bytes, pid: int, answer: socket.socket, authority: "Authority"
+    ) -> None:
+        """Hand on what the policy answers."""
+        if isinstance(message, wire.Call):
+            authority.governor.take(message, pid, answer)
+        else:
+            from scone_preload.runtime.calls import send_all  # lazy: only with a policy
+
+            self.totals.hellos += 1
+            send_all(answer, authority.images.answer(packet, pid))
+
+    def reply_to(self, message: wire.Message, pid: int) -> bytes:
         """Act on one message and return the answer, empty where the message has none."""
         match message:
             case wire.Exec():
@@ -149,8 +168,9 @@ class Host:
                 self.helpers.take(pid or message.header.pid, message.pid)
             case wire.Hello():
                 self.totals.hellos += 1
-                if message.wants_policy and self.authority is not None:
-                    return self.authority.images.answer(packet, pid or message.header.pid)
+            case wire.Keep():
+                if self.authority is not None:
+                    self.authority.images.keep(pid or message.header.pid, message.files)
         return b""
 
     def tell(self, event: wire.Event) -> None:
@@ -195,7 +215,8 @@ class Host:
             self.say(self.authority.governor.denials.summary())
         if self.log.fd == self.error_fd:
             self.log.fd = -1
-        os.close(self.error_fd)
+        if self.error_fd >= 0:  # the number stays taken: handlers may still print
+            os.dup2(0, self.error_fd)
         self.error_fd = -1
 
     def write_trace(self, line: str) -> None:
@@ -262,15 +283,33 @@ def watched_by(host: Host) -> "Watched":
 
 
 def run_host(
-    options: Options, control_fd: int, program_fd: int, trace_fd: int, authority: "Authority | None" = None
+    options: Options,
+    control_fd: int,
+    program_fd: int,
+    trace_fd: int,
+    alive_fd: int = -1,
+    authority: "Authority | None" = None,
 ) -> int:
-    """Be the runtime host until the last wrapped process has ended; return the exit status."""
-    error_fd = detach({control_fd, program_fd, trace_fd, options.stats_fd, LOG.fd})
+    """Be the runtime host until the last wrapped process has ended; return the exit status.
+
+    `alive_fd` is kept open: its end tells the wrapped processes, however it comes (libshim/enclave/alive.c).
+    """
+    error_fd = detach({control_fd, program_fd, trace_fd, alive_fd, options.stats_fd, LOG.fd})
     with socket.socket(fileno=control_fd) as control:
         if error_fd >= 0:  # a bug of ours is to be seen: the shims only see that nobody answers any more
-            sys.stderr = open(error_fd, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            sys.stderr = open(error_fd, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+            sys.stdout = sys.stderr  # of the user's handlers
+        os.register_at_fork(after_in_child=lambda: leave_to_parent(control.fileno(), alive_fd))
         Host(options, control, program_fd, error_fd, trace_fd, authority).run()
     return 0
+
+
+def leave_to_parent(*fds: int) -> None:
+    """A handler has forked: its child is no runtime host, and its end must not look like the host's."""
+    for fd in fds:
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
 
 def detach(keep: set[int]) -> int:

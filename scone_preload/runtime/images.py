@@ -20,26 +20,34 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from scone_preload.runtime.wire import Kept
+
+    Keeper = Callable[[Sequence[Kept]], tuple[int, list[bytes]]]  # how many files of these it knows, and their packets
+
 NONCE_BITS = 63
 HELLO, WANTS_POLICY = 1, 2
 HEAD_SIZE, HELLO_SIZE, MESSAGE_MAX = 24, 48, 4095
+EXPECTED_MAX = 1000
 
 
 class Expected:
-    """One image to come: the process, and the pins (`dev,ino,size,mtime,ctime path`) of all that it may map."""
+    """One image to come: the process, the pins (`dev,ino,size,mtime,ctime path`) of all that it may map, and the memory
+    files that stay open for it."""
 
-    __slots__ = ("pid", "pins")
+    __slots__ = ("files", "pid", "pins")
 
     def __init__(self, pid: int, pins: tuple[str, ...]) -> None:
         self.pid = pid
         self.pins = pins
+        self.files: tuple[Kept, ...] = ()
 
 
 class Images:
     """The images that are expected; `policy` is what each of them is answered, once `ready` has raised nothing."""
 
-    def __init__(self, policy: bytes, *, strict: Callable[[], bool], ready: Callable[[], None]) -> None:
+    def __init__(self, policy: bytes, kept: Keeper, *, strict: Callable[[], bool], ready: Callable[[], None]) -> None:
         self.policy = policy
+        self._kept = kept
         self.strict = strict
         self._ready = ready
         self._expected: dict[int, Expected] = {}
@@ -47,12 +55,20 @@ class Images:
     def expect(self, pid: int, pins: Sequence[str], nonce: int = 0) -> int:
         """Expect an image of process `pid`; return its nonce. What the process was to execute before is forgotten."""
         self._expected = {key: image for key, image in self._expected.items() if image.pid != pid}
+        if len(self._expected) >= EXPECTED_MAX:  # most are of processes that ended without the exec they were allowed
+            self._expected = {key: image for key, image in self._expected.items() if _lives(image.pid)}
         nonce = nonce or new_nonce()
         self._expected[nonce] = Expected(pid, tuple(pins))
         return nonce
 
-    def answer(self, packet: bytes, pid: int) -> bytes:
-        """Return the answer to a HELLO of process `pid` that wants the policy."""
+    def keep(self, pid: int, files: tuple[Kept, ...]) -> None:
+        """Note which memory files the image that process `pid` is to execute finds open."""
+        for image in self._expected.values():
+            if image.pid == pid:
+                image.files = files
+
+    def answer(self, packet: bytes, pid: int) -> list[bytes]:
+        """Return the packets that answer a HELLO of process `pid` that wants the policy."""
         nonce, maps = hello_parts(packet)
         expected = self._expected.pop(nonce, None)
         try:
@@ -61,8 +77,9 @@ class Images:
             check_mapped(mapped_files(maps), expected.pins, pid, strict=self.strict)
             self._ready()
         except SconeError as error:
-            return hello_answer(b"", error=1, message=str(error).encode(errors="surrogateescape"))
-        return hello_answer(self.policy)
+            return [hello_answer(b"", error=1, message=str(error).encode(errors="surrogateescape"))]
+        count, packets = self._kept(expected.files)
+        return [hello_answer(self.policy, files=count), *packets]
 
 
 def wants_policy(packet: bytes) -> bool:
@@ -77,10 +94,14 @@ def hello_parts(packet: bytes) -> tuple[int, bytes]:
     return int.from_bytes(packet[32:40], "little"), packet[start:]
 
 
-def hello_answer(policy: bytes, *, error: int = 0, message: bytes = b"") -> bytes:
-    """Return the answer to HELLO: the policy, or why the image must not run."""
-    head = error.to_bytes(4, "little") + len(policy).to_bytes(4, "little")
+def hello_answer(policy: bytes, *, error: int = 0, message: bytes = b"", files: int = 0) -> bytes:
+    """Return the answer to HELLO: the policy, or why the image must not run; `files` memory files follow."""
+    head = b"".join(number.to_bytes(4, "little") for number in (error, len(policy), files, 0))
     return head + policy + message[:MESSAGE_MAX] + b"\0"
+
+
+def _lives(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")
 
 
 def new_nonce() -> int:
@@ -110,8 +131,8 @@ def check_mapped(
     for span, path in mapped:
         try:
             now = pin_mapped(span, path, pid)
-        except OSError as error:
-            raise HostileHost("mapped code has no file", path, f"{error.strerror}; nothing runs") from None
+        except (OSError, ValueError) as error:
+            raise HostileHost("mapped code has no file", path, f"{error}; nothing runs") from None
         if file_of(now) not in known and path not in paths:
             if strict():
                 raise HostileHost("code that was not analysed is mapped", path, "let [exec] name it, or drop it")
@@ -126,10 +147,8 @@ def file_of(line: str) -> str:
 
 def pin_mapped(span: str, path: str, pid: int) -> str:
     """Return the pin of the very file that is mapped at `span`, where the kernel lets us; else of its path there."""
+    low, _, high = span.partition("-")
     try:
-        return pin(f"/proc/{pid}/map_files/{span}")
+        return pin(f"/proc/{pid}/map_files/{int(low, 16):x}-{int(high, 16):x}")  # without leading zeros
     except PermissionError:
         return pin(f"/proc/{pid}/root{path}")
-    except FileNotFoundError:  # map_files writes addresses without leading zeros
-        low, _, high = span.partition("-")
-        return pin(f"/proc/{pid}/map_files/{int(low, 16):x}-{int(high, 16):x}")

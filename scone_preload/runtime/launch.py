@@ -48,13 +48,17 @@ def launch(options: Options) -> NoReturn:
     trace_fd = _open_reports(options)
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     theirs.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
+    alive_fd, alive_end = os.pipe()
+    os.fchmod(alive_fd, 0o444)  # each process opens it anew, whoever it has become
     if start is not None:
         start.pin(path, shim, environment)
-    _start_host(options, theirs, ours, trace_fd, start)
+    _start_host(options, theirs, ours, (trace_fd, alive_end), start)
+    os.close(alive_end)
     control_fd = os.dup(ours.fileno())
     os.set_inheritable(control_fd, True)
+    os.set_inheritable(alive_fd, True)
     _restore_signals()
-    variable = options.shim_variable(control_fd, nonce, has_policy=start is not None)
+    variable = options.shim_variable(control_fd, alive_fd, nonce, has_policy=start is not None)
     _become(path, options, wrapped_environment(environment, held(shim), variable))
 
 
@@ -160,8 +164,12 @@ def _open_reports(options: Options) -> int:
         raise UserError("can't write the trace", options.trace, f"{error.strerror}; name another file") from None
 
 
-def _start_host(options: Options, control: socket, program_end: socket, trace_fd: int, start: Start | None) -> None:
+def _start_host(
+    options: Options, control: socket, program_end: socket, more: tuple[int, int], start: Start | None
+) -> None:
     """Fork the runtime host away: a grandchild of its own session, so that no wait() of the program meets it.
+
+    `more`: the trace's descriptor, and the end of a pipe that is open as long as the host lives.
 
     Signals stay blocked until the host has turned them off for itself, so that a Ctrl-C can't end it half-born.
     """
@@ -171,7 +179,7 @@ def _start_host(options: Options, control: socket, program_end: socket, trace_fd
         child = _fork()
         if child == 0:
             program_end.close()
-            _be_host(options, control, program_fd, trace_fd, start)
+            _be_host(options, control, program_fd, more, start)
         if os.waitpid(child, 0)[1] != 0:
             raise MachineLacks("no process for the runtime host", options.binary, "raise the limit (ulimit -u)")
     finally:
@@ -185,7 +193,9 @@ def _fork() -> int:
         raise MachineLacks("no process for the runtime host", str(error), "raise the limit (ulimit -u)") from None
 
 
-def _be_host(options: Options, control: socket, program_fd: int, trace_fd: int, start: Start | None) -> NoReturn:
+def _be_host(
+    options: Options, control: socket, program_fd: int, more: tuple[int, int], start: Start | None
+) -> NoReturn:
     status = 1
     try:
         os.setsid()
@@ -198,10 +208,11 @@ def _be_host(options: Options, control: socket, program_fd: int, trace_fd: int, 
             from scone_preload.runtime.governed import Authority
 
             authority = Authority(options, start)
-            answer_first(control_fd, authority)
+            if authority.answers_first:
+                answer_first(control_fd, authority)
         from scone_preload.runtime.host import run_host  # lazy: only the host needs it, off the start's path
 
-        status = run_host(options, control_fd, program_fd, trace_fd, authority)
+        status = run_host(options, control_fd, program_fd, *more, authority)
     finally:
         kind, error, trace = sys.exc_info()
         if kind and error:

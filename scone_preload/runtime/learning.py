@@ -15,9 +15,10 @@ from scone_preload.policy.calls import call_numbered
 from scone_preload.policy.document import Source
 from scone_preload.policy.image import access_word
 from scone_preload.policy.learn import Event, Learned, learn, learned_from, merge
+from scone_preload.policy.system import PROBED
 from scone_preload.runtime import answers, wire
 from scone_preload.runtime.calls import send_all
-from scone_preload.runtime.deciding import follows_last, open_flags, protocol_of, resolved, socket_of
+from scone_preload.runtime.deciding import open_flags, real_paths, socket_of
 
 WATCHING = b'version = 1\nfiles.unlisted = "refuse"\nnetwork.unlisted = "refuse"\n'
 
@@ -64,13 +65,11 @@ class Learner:
         row = call_numbered(message.nr)
         if row is None:
             return
-        path = message.strings.get(wire.ABOUT_PATH)
-        if path is not None:
-            real = resolved(os.fsdecode(path), pid, follows=follows_last(row, message))
-            self._seen[access_word(row.name, open_flags(row, message)), real, row.name] += 1
+        for path in real_paths(row, message, pid):
+            self._seen[access_word(row.name, open_flags(row, message)), path, row.name] += 1
         address = message.strings.get(wire.ABOUT_ADDRESS)
-        end = socket_of(address, protocol_of(pid, message.args[0] & 0xFFFFFFFF)) if address else None
-        if end is not None:
+        end = socket_of(address, row, message, pid) if address else None
+        if end is not None and str(end) not in PROBED:
             self._seen["listen" if row.name == "bind" else "connect", str(end), row.name] += 1
 
     def write(self) -> None:

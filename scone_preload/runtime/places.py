@@ -31,7 +31,7 @@ def exec_path(message: wire.Exec, pid: int) -> str:
     if path.startswith(OWN):
         return f"/proc/{pid}/{path.removeprefix(OWN)}"  # /proc/self is the asker's
     if path.startswith("/"):
-        return path
+        return _as_theirs(path, pid)
     if message.dirfd == wire.AT_FDCWD:
         base = f"/proc/{pid}/cwd"
         if not os.access(base, os.X_OK):
@@ -39,6 +39,15 @@ def exec_path(message: wire.Exec, pid: int) -> str:
     else:
         base = f"/proc/{pid}/fd/{message.dirfd}"
     return f"{base}/{path}" if path else base
+
+
+def _as_theirs(path: str, pid: int) -> str:
+    """/proc/self and what leads there is another process's for us."""
+    for name, real in (("/proc/self/", f"/proc/{pid}/"), ("/proc/thread-self/", f"/proc/{pid}/"),
+                       ("/dev/fd/", f"/proc/{pid}/fd/")):  # fmt: skip
+        if path.startswith(name):
+            return real + path.removeprefix(name)
+    return path
 
 
 def open_in_root(pid: int, path: str) -> int:
@@ -52,3 +61,13 @@ def open_in_root(pid: int, path: str) -> int:
         return fd
     finally:
         os.close(root)
+
+
+def root_prefix(pid: int) -> str:
+    """Return what stands before an absolute path of process `pid` to name that file here: "" if its root is ours."""
+    root = f"/proc/{pid}/root"
+    try:
+        theirs, ours = os.stat(root), os.stat("/")
+    except OSError:
+        return ""
+    return "" if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) else root

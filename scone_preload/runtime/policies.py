@@ -103,13 +103,15 @@ def policy_of(options: Options, cwd: str, plan: StartPlan | None = None) -> tupl
     from scone_preload.policy.presets import preset_path
 
     asked: list[str] = []
+    known = plan.sources if plan else ()
 
     def preset(name: str) -> Source:
         asked.append(name)
-        return Source(preset_path(name), _policy_text(preset_path(name)))
+        text = known[-2][1] if known and known[-2][0] == name else _policy_text(preset_path(name))
+        return Source(preset_path(name), text)
 
-    text = dict(plan.sources).get(options.policy) if plan else None
-    file = Source(options.policy, text or _policy_text(options.policy)) if options.policy else None
+    text = known[0][1] if known and options.policy else _policy_text(options.policy) if options.policy else b""
+    file = Source(options.policy, text) if options.policy else None
     policy = effective(file, options.flags, cwd=cwd, preset=preset)
     return policy, asked[-1] if asked else ""
 

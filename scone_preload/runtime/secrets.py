@@ -4,22 +4,35 @@ import contextlib
 import os
 from binascii import crc32
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from scone_preload.errors import UserError
 from scone_preload.handlers import Deny, File, Result
 from scone_preload.policy.model import Secret
 from scone_preload.runtime import wire
 from scone_preload.runtime.answers import STARTED
-from scone_preload.runtime.deciding import open_flags, owner_of
+from scone_preload.runtime.deciding import owner_of
 from scone_preload.runtime.decode import OPENERS, pack_struct
 from scone_preload.spec.model import Call as Row
 
-EACCES, EINVAL, ENOTDIR, EPERM = 13, 22, 20, 1
+EACCES, EINVAL, ENODATA, ENOTDIR, EPERM = 13, 22, 61, 20, 1
+OTHERS = {"readlink": EINVAL, "readlinkat": EINVAL, "chdir": ENOTDIR, "getxattr": ENODATA, "lgetxattr": ENODATA,
+          "getxattrat": ENODATA}  # fmt: skip
 S_IFREG, STATX_BASIC = 0o100000, 0x7FF
 DEVICE = 0x5343
 READ, WRITE, EXECUTE = 4, 2, 1
-O_DIRECTORY = 0o200000
 SECRET_MAX = 16 << 20
+
+
+class Identity(NamedTuple):
+    """Who a process is to the file system."""
+
+    uid: int
+    gid: int
+    groups: frozenset[int]
+
+
+NOBODY = Identity(65534, 65534, frozenset())
 
 
 class Secrets:
@@ -28,6 +41,7 @@ class Secrets:
     def __init__(self, environment: Mapping[bytes, bytes], keystore: Callable[[str], bytes]) -> None:
         self._environment = environment
         self._keystore = keystore
+        self._kept: dict[str, bytes] = {}  # of the keystore: opening it takes long, on purpose
 
     def check(self, secrets: tuple[Secret, ...]) -> None:
         """Raise UserError for the first secret that can't be served: before the program starts."""
@@ -47,7 +61,9 @@ class Secrets:
                 raise UserError("secret not given", f"{secret.path}: {secret.source}", f"set {name} for scone-wrap")
             return value
         if kind == "keystore":
-            return self._keystore(name)
+            if name not in self._kept:
+                self._kept[name] = self._keystore(name)
+            return self._kept[name]
         try:
             with open(name, "rb") as file:
                 content = file.read(SECRET_MAX + 1)
@@ -57,22 +73,22 @@ class Secrets:
             raise UserError("secret is too large", f"{secret.path}: {name}", f"at most {SECRET_MAX} bytes are served")
         return content
 
-    def serve(self, secret: Secret, row: Row, message: wire.Call, owner: tuple[int, int]) -> Deny | File | Result:
-        """Return the answer to a call about a secret's path by a process of that owner."""
+    def serve(self, secret: Secret, row: Row, message: wire.Call, who: Identity) -> Deny | File | Result:
+        """Return the answer to a call about a secret's path by a process of that identity."""
         mode = int(secret.mode, 8)
-        uid, gid = owner_of(secret, owner)
+        uid, gid = owner_of(secret, (who.uid, who.gid))
         if row.name in OPENERS:
-            if open_flags(row, message) & O_DIRECTORY:
-                return Deny(ENOTDIR)
-            if not may(READ, mode, (uid, gid), owner):
+            if not may(READ, mode, (uid, gid), who):
                 return Deny(EACCES)
             return File(content=self.content(secret), mode=mode, uid=uid, gid=gid)
         if row.name in ("access", "faccessat", "faccessat2"):
             wanted = message.args[1 if row.name == "access" else 2] & 7
-            return Result(0) if may(wanted, mode, (uid, gid), owner) else Deny(EACCES)
+            return Result(0) if may(wanted, mode, (uid, gid), who) else Deny(EACCES)
         if row.name in ("stat", "lstat", "newfstatat", "statx"):
             return Result(0, self._status(secret, row, mode, (uid, gid)))
-        return Deny(EINVAL if row.name.startswith("readlink") else EPERM)
+        if "listxattr" in row.name:
+            return Result(0)
+        return Deny(OTHERS.get(row.name, EPERM))
 
     def _status(self, secret: Secret, row: Row, mode: int, owner: tuple[int, int]) -> dict[str, bytes]:
         size = len(self.content(secret))
@@ -92,18 +108,23 @@ def number_of(secret: Secret) -> int:
     return crc32(os.fsencode(secret.path)) + 1
 
 
-def may(wanted: int, mode: int, owner: tuple[int, int], process: tuple[int, int]) -> bool:
-    """Whether a process (uid, gid) may do this with a file of that mode and owner; root may all but execute."""
-    if process[0] == 0:
+def may(wanted: int, mode: int, owner: tuple[int, int], who: Identity) -> bool:
+    """Whether a process may do this with a file of that mode and owner; root may all but execute."""
+    if who.uid == 0:
         return not wanted & EXECUTE or bool(mode & 0o111)
-    shift = 6 if process[0] == owner[0] else 3 if process[1] == owner[1] else 0
+    shift = 6 if who.uid == owner[0] else 3 if owner[1] in (who.gid, *who.groups) else 0
     return mode >> shift & wanted == wanted
 
 
-def process_owner(pid: int) -> tuple[int, int]:
-    """Return the effective uid and gid of a process, those of nobody where it can't be seen."""
+def identity(pid: int) -> Identity:
+    """Return the identity by which a process reaches files, nobody's where it can't be seen.
+
+    Not who owns /proc/PID: that is root for each process that has changed its identity.
+    """
     try:
-        info = os.stat(f"/proc/{pid}")
-    except OSError:
-        return 65534, 65534
-    return info.st_uid, info.st_gid
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        uid, gid = (int(lines[key].split()[3]) for key in ("Uid", "Gid"))
+        return Identity(uid, gid, frozenset(map(int, lines["Groups"].split())))
+    except (OSError, ValueError, KeyError, IndexError):
+        return NOBODY

@@ -10,62 +10,29 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from scone_preload.errors import BadMessage
+from scone_preload.runtime.layouts import LAYOUTS as LAYOUTS
+from scone_preload.runtime.layouts import layout as layout
 
 MAGIC = 0x314E4353
 PACKET_MAX = 65536
 PATH_MAX = 4096
 CALL_COUNT = 512
+KEPT_MAX = 256
 NO_CALL = 0xFFFFFFFF
 AT_FDCWD = -100
 
-HELLO, EXEC, SITES, STATS, TRACE, EVENT, HELPER, CALL, LIVE = range(1, 10)
+HELLO, EXEC, SITES, STATS, TRACE, EVENT, HELPER, CALL, LIVE, KEEP = range(1, 11)
 HELPER_LOST = 0x314E4353
 FIRST = 1
 AFTER_EXEC, WANTS_POLICY = 1, 2
-CALL_CUT = 1
+CALL_CUT, CALL_DATAGRAM = 1, 2
 EXEC_UNWRAPPED = 1
-ABOUT_PATH, ABOUT_ADDRESS = 8, 9  # strings that are no argument's: what a call is about
+ABOUT_PATH, ABOUT_ADDRESS, ABOUT_SECOND = 8, 9, 10  # strings that are no argument's: what a call is about
 EVENT_KINDS = {1: "denied", 2: "refused", 3: "trap", 4: "stopped", 5: "notice"}
 
 DOORS = ("symbol", "site", "trap", "other")
 ROUTES = ("deny", "inside", "runtime", "host")
 EXITS = ("gate", "ring")
-
-# name -> its fields with their struct codes. All are packed as written: control.h leaves no implicit padding.
-# fmt: off
-LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
-    "ctl_header": (("magic", "I"), ("type", "H"), ("flags", "H"), ("size", "I"), ("pid", "i"), ("tid", "i"),
-                   ("reserved", "I")),
-    "ctl_hello": (("header", "24s"), ("shim_id", "Q"), ("nonce", "Q"), ("flags", "I"), ("maps_size", "I")),
-    "ctl_hello_answer": (("error", "i"), ("policy_size", "I")),
-    "ctl_exec": (("header", "24s"), ("dirfd", "i"), ("at_flags", "I")),
-    "ctl_exec_answer": (("error", "i"), ("flags", "I"), ("nonce", "Q")),
-    "ctl_sites": (("header", "24s"), ("offset", "Q"), ("length", "Q")),
-    "ctl_sites_answer": (("count", "I"), ("reserved", "I")),
-    "ctl_text_answer": (("size", "I"),),
-    "ctl_trace": (("header", "24s"), ("nr", "I"), ("door", "I"), ("route", "I"), ("exit", "I"), ("args", "6Q"),
-                  ("result", "q"), ("ns", "Q"), ("string_count", "I"), ("reserved", "I")),
-    "ctl_trace_string": (("arg", "B"), ("kind", "B"), ("size", "H")),
-    "ctl_event": (("header", "24s"), ("kind", "I"), ("nr", "I")),
-    "ctl_helper": (("header", "24s"), ("helper_pid", "i"), ("reserved", "I")),
-    "ctl_call": (("header", "24s"), ("nr", "I"), ("flags", "I"), ("args", "6Q"), ("string_count", "I"),
-                 ("reserved", "I")),
-    "ctl_call_answer": (("verdict", "I"), ("string_count", "I"), ("result", "q"), ("file_size", "Q"),
-                        ("file_number", "Q"), ("file_seconds", "q"), ("file_mode", "I"), ("file_uid", "I"),
-                        ("file_gid", "I"), ("scope", "I")),
-    "wire_stats": (("calls_by_door", "4Q"), ("calls_by_route", "4Q"), ("calls_by_exit", "2Q"), ("denied", "Q"),
-                   ("refused_replies", "Q"), ("bytes_out", "Q"), ("bytes_in", "Q"), ("turns", "Q"),
-                   ("crossings", "Q"), ("ring_spun", "Q"), ("ring_slept", "Q"), ("ring_writes_behind", "Q"),
-                   ("ring_reads_ahead", "Q"), ("ring_by_uring", "Q"), ("signals_deferred", "Q"), ("processes", "Q"),
-                   ("threads", "Q"), ("execs", "Q"), ("calls", "512Q")),
-}
-# fmt: on
-
-
-def layout(name: str) -> struct.Struct:
-    """Return the packing of a structure of control.h."""
-    return struct.Struct("<" + "".join(code for _, code in LAYOUTS[name]))
-
 
 _HEADER = layout("ctl_header")
 _HELLO = layout("ctl_hello")
@@ -79,6 +46,8 @@ _TRACE_STRING = layout("ctl_trace_string")
 _EVENT = layout("ctl_event")
 _HELPER = layout("ctl_helper")
 _CALL = layout("ctl_call")
+_KEEP = layout("ctl_keep")
+_KEPT = layout("ctl_kept")
 _STATS = layout("wire_stats")
 SITE_SIZE = 24
 
@@ -193,9 +162,29 @@ class Call:
     args: tuple[int, ...]
     strings: dict[int, bytes]
     is_cut: bool
+    is_datagram: bool
 
 
-Message: TypeAlias = Hello | Exec | Sites | Stats | Trace | Event | Helper | Live | Call
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A memory file that stays open over an exec, by its number; `same_as`: the first of those that share it."""
+
+    fd: int
+    flags: int
+    offset: int
+    number: int
+    same_as: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What stays open over the exec that a process was allowed last."""
+
+    header: Header
+    files: tuple[Kept, ...]
+
+
+Message: TypeAlias = Hello | Exec | Sites | Stats | Trace | Event | Helper | Live | Call | Keep
 
 
 def parse(packet: bytes) -> Message:
@@ -293,10 +282,30 @@ def _trace_strings(packet: bytes, at: int, count: int, arg_max: int) -> tuple[Tr
 
 def _parse_call(header: Header, packet: bytes) -> Call:
     _, nr, flags, *args, count, reserved = _unpack(_CALL, packet)
-    if nr >= CALL_COUNT or flags & ~CALL_CUT or reserved:
+    if nr >= CALL_COUNT or flags & ~(CALL_CUT | CALL_DATAGRAM) or reserved:
         raise _bad("CALL fields")
-    strings = {string.arg: string.data for string in _trace_strings(packet, _CALL.size, count, ABOUT_ADDRESS)}
-    return Call(header=header, nr=nr, args=tuple(args), strings=strings, is_cut=bool(flags & CALL_CUT))
+    strings = {string.arg: string.data for string in _trace_strings(packet, _CALL.size, count, ABOUT_SECOND)}
+    return Call(
+        header=header,
+        nr=nr,
+        args=tuple(args),
+        strings=strings,
+        is_cut=bool(flags & CALL_CUT),
+        is_datagram=bool(flags & CALL_DATAGRAM),
+    )
+
+
+def _parse_keep(header: Header, packet: bytes) -> Keep:
+    _, count, reserved = _unpack(_KEEP, packet)
+    if count > KEPT_MAX or reserved or len(packet) != _KEEP.size + count * _KEPT.size:
+        raise _bad("KEEP size")
+    files = []
+    for index, (*fields, unused) in enumerate(_KEPT.iter_unpack(packet[_KEEP.size :])):
+        kept = Kept(*fields)
+        if kept.fd < 0 or kept.same_as > index or kept.offset >= 1 << 63 or unused:
+            raise _bad("KEEP fields")
+        files.append(kept)
+    return Keep(header=header, files=tuple(files))
 
 
 def _parse_event(header: Header, packet: bytes) -> Event:
@@ -330,6 +339,7 @@ _PARSERS: dict[int, Callable[[Header, bytes], Message]] = {
     HELPER: _parse_helper,
     LIVE: _parse_live,
     CALL: _parse_call,
+    KEEP: _parse_keep,
 }
 
 

@@ -137,6 +137,11 @@ class Arg:
     names: str = ""
 
     @property
+    def is_path(self) -> bool:
+        """Whether it names a file."""
+        return self.kind is ArgKind.PATH and self.style != "name"
+
+    @property
     def checked_struct(self) -> Struct | None:
         """The structure whose fields are checked when the host fills it in, if there is one."""
         fills = self.kind in FILLED_BY_HOST and self.struct is not None and self.struct.checked

@@ -33,6 +33,7 @@ DESCRIPTORS = frozenset({"fd", "sock", "dirfd"})
 
 PLAIN = {
     "path": ArgKind.PATH,
+    "name": ArgKind.PATH,  # a string that names nothing in the file tree
     "strings": ArgKind.PATH_ARRAY,
     "address": ArgKind.ADDRESS,
     "msg_in": ArgKind.MSG_IN,
@@ -108,7 +109,7 @@ def arg_of(param: Param, params: Sequence[Param], structs: Mapping[str, Struct],
     if word in DESCRIPTORS and not param.type.arguments:
         return Arg(name=param.name, kind=ArgKind.FD, source=param.source, style=word)
     if word in PLAIN and not param.type.arguments:
-        return Arg(name=param.name, kind=PLAIN[word], source=param.source)
+        return Arg(name=param.name, kind=PLAIN[word], source=param.source, style="name" if word == "name" else "")
     if word in BUFFERS:
         return _buffer(param, params, structs)
     if word in COUNTED:

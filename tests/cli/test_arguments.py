@@ -80,18 +80,18 @@ def test_the_help_names_every_option_and_says_which_mode_runs() -> None:
 
 
 VARIABLES = {
-    "async": (Options(binary="x"), "2,9,1,0,16,77"),
-    "sync with a cost": (Options(binary="x", syscalls="sync", exit_cost=8000), "2,9,0,8000,16,77"),
-    "statistics": (Options(binary="x", stats=""), "2,9,1,0,20,77"),
-    "trace of failures": (Options(binary="x", trace="", trace_failing=True), "2,9,1,0,23,77"),
-    "no io_uring": (Options(binary="x", io_uring=False), "2,9,1,0,24,77"),
+    "async": (Options(binary="x"), "3,9,8,1,0,16,77"),
+    "sync with a cost": (Options(binary="x", syscalls="sync", exit_cost=8000), "3,9,8,0,8000,16,77"),
+    "statistics": (Options(binary="x", stats=""), "3,9,8,1,0,20,77"),
+    "trace of failures": (Options(binary="x", trace="", trace_failing=True), "3,9,8,1,0,23,77"),
+    "no io_uring": (Options(binary="x", io_uring=False), "3,9,8,1,0,24,77"),
 }
 
 
 @pytest.mark.parametrize("case", VARIABLES)
 def test_the_shim_is_told_by_one_variable(case: str) -> None:
     given, expected = VARIABLES[case]
-    assert given.shim_variable(9, 77) == expected
+    assert given.shim_variable(9, 8, 77) == expected
 
 
 def test_flags_and_modes_are_those_of_the_shim() -> None:

@@ -13,6 +13,13 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SAYS = {
     "redis": ("hello from behind the boundary", "errors: 0, replies: 100000", "exit status:     0", "by exit"),
     "nginx": ("hello from behind the boundary\nhello from", "writev(", "exit status:     0"),
+    "handlers": (
+        "behind the boundary\n==",
+        "approve_connect: 127.0.0.1:9 is not approved",
+        "Read-only file system\nkept",
+        "id -u says 4711",
+        "calls, the first that opens the file:\nopenat FOLDER/file",
+    ),
     "sqlite": ("coffee|20|210\ntea|20|210", "integrity:       ok", "by exit"),
 }
 README_LINES = 20

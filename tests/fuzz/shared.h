@@ -73,4 +73,8 @@ static inline void copy_out(void *shared, const void *from, size_t size)
 	__builtin_memcpy(shared, from, size);
 }
 
+/* linux/stat.h leaves these to libc's own where libc's headers were seen. */
+#define S_IFREG 0100000
+#define S_ISREG(mode) (((mode) & 0170000) == S_IFREG)
+
 #endif

@@ -49,12 +49,21 @@ def environment_of(place: Path, user: str | None) -> dict[str, str]:
 class Server:
     """A process that runs until told to end; its output goes to files in its place."""
 
-    def __init__(self, mode: Mode, argv: Sequence[str | Path], *, place: Path, user: str | None, name: str = "server"):
+    def __init__(
+        self,
+        mode: Mode,
+        argv: Sequence[str | Path],
+        *,
+        place: Path,
+        user: str | None,
+        name: str = "server",
+        options: Sequence[str] = (),
+    ):
         self.mode, self.place, self.user, self.name = mode, place, user, name
         self.out, self.err = place / f"{name}.out", place / f"{name}.err"
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen(
-                command(mode, argv),
+                command(mode, argv, *options),
                 cwd=place,
                 env=environment_of(place, user),
                 stdin=subprocess.DEVNULL,

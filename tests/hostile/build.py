@@ -90,7 +90,7 @@ class Ending:
 def run_victim(shim: Path, victim: Path, case: str, mode: str, cwd: Path) -> Ending:
     """Runs one case as scone-wrap would start it, with a runtime that only listens."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = {"LD_PRELOAD": str(shim), "SCONE_SHIM": f"2,{theirs.fileno()},{ASYNC[mode]},{EXIT_COST[mode]},16,1"}
+    environment = {"LD_PRELOAD": str(shim), "SCONE_SHIM": f"3,{theirs.fileno()},0,{ASYNC[mode]},{EXIT_COST[mode]},16,1"}
     process = subprocess.Popen(
         [victim, case],
         cwd=cwd,

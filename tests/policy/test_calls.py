@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from scone_preload.policy.calls import ALWAYS, CALL_COUNT, ENTRY, compile_calls
+from scone_preload.policy.calls import ALWAYS, CALL_COUNT, ENTRY, PAST_PATHS, compile_calls
 from scone_preload.policy.decide import decide_call
 from scone_preload.policy.effective import parse
 from scone_preload.spec import load
@@ -24,7 +24,7 @@ def entry(text: bytes, number: int) -> bytes:
 
 
 def test_the_worked_bytes_of_the_page_are_those_of_the_code() -> None:
-    page = (ROOT / "docs" / "policy.md").read_text()
+    page = (ROOT / "docs" / "policy.md").read_text().partition("## The image for libshim")[0]
     (policy,) = re.findall(r"```toml\n(# worked.*?)```", page, re.S)
     rows = re.findall(r"^\| (\d+) \| `\w+` \| `([0-9a-f ]{11})` \|", page, re.M)
     assert len(rows) >= 6
@@ -45,6 +45,8 @@ def test_the_table_says_what_decide_call_says(text: str) -> None:
     policy = parse(text.encode())
     for number, (route, reserved, error) in enumerate(ENTRY.iter_unpack(compile_calls(policy.calls))):
         found = decide_call(policy, number)
+        if found.object.removeprefix("call ") in PAST_PATHS:
+            continue  # not the table of [calls] alone: test_image.py
         assert reserved == 0
         assert WORDS.get(route, "deny") == found.action
         assert error == (0 if found.action == "stop" else found.errno)

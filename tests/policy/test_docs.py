@@ -30,7 +30,7 @@ def test_every_preset_is_named() -> None:
 
 
 def test_the_examples_are_right() -> None:
-    first, learned, worked = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
+    first, learned, worked, _ = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
     (redis,) = effective(None, [("--preset", "redis")], preset=read).network.listen[:1]
     without = parse(first.replace('preset = "redis"', "").encode())
     assert without.network.listen[0].label == redis.label

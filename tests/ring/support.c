@@ -67,6 +67,10 @@ _Noreturn void door_leave_frame(void)
 	die("a way out in a test");
 }
 
+void alive_watch(void)
+{
+}
+
 void control_helper(int32_t pid)
 {
 	(void)pid;

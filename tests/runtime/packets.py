@@ -64,6 +64,12 @@ def live(pid: int = 4000) -> bytes:
     return packet(wire.LIVE, b"", pid=pid)
 
 
+def keep(*files: tuple[int, int, int, int, int]) -> bytes:
+    """Return KEEP of these (fd, flags, offset, number, same_as)."""
+    tail = b"".join(wire.layout("ctl_kept").pack(*one, 0) for one in files)
+    return packet(wire.KEEP, len(files).to_bytes(4, "little") + bytes(4) + tail)
+
+
 SAMPLES = {
     "live": live(),
     "hello": hello(),
@@ -73,5 +79,6 @@ SAMPLES = {
     "trace": trace(NR_OPENAT, (0xFFFFFF9C, 0x7000, 0), 3, ((1, 0, b"/etc/passwd"), (1, 1, b""))),
     "helper": helper(4002),
     "call": call(NR_OPENAT, (0xFFFFFF9C, 0x7000, 0), {1: b"a", wire.ABOUT_PATH: b"/tmp/a"}),
+    "keep": keep((3, 0, 5, 7, 0), (4, 0, 5, 7, 0)),
     "event": event(1, NR_IO_URING_SETUP, b"no rings"),
 }

@@ -93,6 +93,7 @@ BY_C = {
         pid=PID,
         tid=TID,
     ),
+    "KEEP": lambda: by_c("ctl_keep", libshim.pack("ctl_kept", fd=5, offset=2, number=9), count=1),
     "CALL": lambda: by_c(
         "ctl_call",
         libshim.pack("ctl_trace_string", arg=libshim.constant("CTL_ABOUT_PATH"), size=4) + b"/etc",
@@ -140,7 +141,9 @@ UNDERSTOOD: dict[str, wire.Message] = {
         args=(0xFFFFFF9C, 0x7000, 0, 0, 0, 0),
         strings={wire.ABOUT_PATH: b"/etc"},
         is_cut=False,
+        is_datagram=False,
     ),
+    "KEEP": wire.Keep(header=header(wire.KEEP), files=(wire.Kept(fd=5, flags=0, offset=2, number=9, same_as=0),)),
 }
 ANSWERED = {
     "HELLO answer": hello_answer(b"", error=1, message=b"changed"),

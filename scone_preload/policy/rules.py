@@ -1,0 +1,16 @@
+"""The parts of a policy that `start` works with, in its plain form."""
+
+from scone_preload.policy.model import Policy
+from scone_preload.policy.start import ArgumentRules, EnvironmentRules
+
+
+def environment_rules(policy: Policy) -> EnvironmentRules:
+    """Return [environment] as `start` takes it."""
+    secrets = (secret.source.removeprefix("env:") for secret in policy.secrets if secret.source.startswith("env:"))
+    rules = policy.environment
+    return rules.unlisted, rules.set, rules.keep, rules.drop, tuple(secrets)
+
+
+def argument_rules(policy: Policy) -> ArgumentRules:
+    """Return [arguments] as `start` takes it."""
+    return policy.arguments.unlisted, policy.arguments.fixed, policy.arguments.allow
