@@ -49,13 +49,11 @@ def mapped(tmp_path: Path) -> Iterator[Mapped]:
 
 
 def pool(*, strict: bool = False, files: Files | None = None) -> Images:
-    return Images(POLICY, files or Files(), strict=lambda: strict, ready=lambda: None)
+    return Images(POLICY, (files or Files()).packets, strict=lambda: strict, ready=lambda: None)
 
 
-def said(nonce: int, *lines: bytes) -> wire.Hello:
-    message = wire.parse(packets.hello(flags=2, nonce=nonce, maps=b"".join(line + b"\n" for line in lines)))
-    assert isinstance(message, wire.Hello)
-    return message
+def said(nonce: int, *lines: bytes) -> bytes:
+    return packets.hello(flags=2, nonce=nonce, maps=b"".join(line + b"\n" for line in lines))
 
 
 def outcome(found: list[bytes]) -> tuple[int, bytes]:
@@ -167,7 +165,7 @@ def test_what_is_not_ready_gets_the_reason() -> None:
     def ready() -> None:
         raise UserError("secret not given", "/run/a", "set it")
 
-    one = Images(POLICY, Files(), strict=lambda: False, ready=ready)
+    one = Images(POLICY, Files().packets, strict=lambda: False, ready=ready)
     assert outcome(one.answer(said(one.expect(PID, [])), PID)) == (1, b"secret not given: /run/a: set it")
 
 

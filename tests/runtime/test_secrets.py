@@ -215,7 +215,8 @@ def test_an_owner_may_be_names_or_numbers() -> None:
         "nobody:0": (65534, 0),
     }
     for text, expected in owners.items():
-        policy = parse(f'version = 1\n[[secret]]\npath = "/a"\nfrom = "env:A"\nowner = "{text}"\n'.encode())
+        owner = f'owner = "{text}"\n' if text else ""
+        policy = parse(f'version = 1\n[[secret]]\npath = "/a"\nfrom = "env:A"\n{owner}'.encode())
         assert owner_of(policy.secrets[0], (3, 4)) == expected
 
 
