@@ -29,7 +29,7 @@ def test_it_is_replaced_only_when_it_changes(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["start"]
 
 
-@pytest.mark.parametrize("environment", [{}, {"SCONE_SHIM": "2,77,1,0,16,5"}, {"SCONE_SHIM": "nonsense"}])
+@pytest.mark.parametrize("environment", [{}, {"SCONE_SHIM": "3,77,0,1,0,16,5"}, {"SCONE_SHIM": "nonsense"}])
 def test_alone_it_starts_nothing(environment: dict[str, str]) -> None:
     done = subprocess.run([STARTER, "x"], env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 126

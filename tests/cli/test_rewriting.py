@@ -223,7 +223,7 @@ def test_without_scone_wrap_it_says_so_and_does_not_run(out: Path, tmp_path: Pat
 
 def test_left_over_settings_start_it_afresh(out: Path) -> None:
     for fd in ("77", "1"):
-        done = run(out, env=os.environ | {"SCONE_SHIM": f"2,{fd},1,0,16,5", "LD_PRELOAD": ""})
+        done = run(out, env=os.environ | {"SCONE_SHIM": f"3,{fd},0,1,0,16,5", "LD_PRELOAD": ""})
         assert "shims=1" in done.stdout
         assert done.returncode == 7
 
@@ -231,7 +231,7 @@ def test_left_over_settings_start_it_afresh(out: Path) -> None:
 def test_settings_without_their_shim_are_refused(out: Path) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        environment = os.environ | {"SCONE_SHIM": f"2,{ours.fileno()},1,0,16,5", "LD_PRELOAD": "/gone/shim.so"}
+        environment = os.environ | {"SCONE_SHIM": f"3,{ours.fileno()},0,1,0,16,5", "LD_PRELOAD": "/gone/shim.so"}
         done = run(out, env=environment, pass_fds=[ours.fileno()])
     assert (done.returncode, done.stdout) == (126, "")
     assert "the shim can't be read" in done.stderr

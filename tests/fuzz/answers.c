@@ -343,7 +343,7 @@ static void file_use(long fd)
 static void asked(void)
 {
 	static struct site sites[SITES_MAX];
-	static char shim[CTL_PATH_MAX];
+	static char shim[CTL_PATH_MAX], pin[CTL_PIN_MAX];
 	struct ctl_exec_answer given;
 	struct frame frame;
 	long result;
@@ -353,8 +353,8 @@ static void asked(void)
 		control_hello(next() & 1, 7);
 		break;
 	case 1:
-		result = control_exec(AT_FDCWD, 0, "/bin/true", shim, &given);
-		if (result > 0 || string_size(shim) >= sizeof shim)
+		result = control_exec(AT_FDCWD, 0, "/bin/true", shim, pin, &given);
+		if (result > 0 || string_size(shim) >= sizeof shim || string_size(pin) >= sizeof pin)
 			target_failed("an exec", result);
 		break;
 	case 2:

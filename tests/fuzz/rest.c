@@ -107,18 +107,6 @@ void alive_watch(void)
 {
 }
 
-bool policy_is_inside(uint32_t nr)
-{
-	(void)nr;
-	return false;
-}
-
-void shield_share(const struct descriptor *from, struct descriptor *to)
-{
-	(void)from;
-	(void)to;
-}
-
 void stream_flush(struct thread *thread)
 {
 	(void)thread;

@@ -49,7 +49,7 @@ def liar(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def start(liar: tuple[Path, Path], lie: str, cwd: Path) -> subprocess.Popen[str]:
     """The victim, started as scone-wrap would, in a session of its own, with a runtime that only listens."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = {"LD_PRELOAD": str(liar[0]), "SCONE_SHIM": f"2,{theirs.fileno()},1,4000,16,1"}
+    environment = {"LD_PRELOAD": str(liar[0]), "SCONE_SHIM": f"3,{theirs.fileno()},0,1,4000,16,1"}
     process = subprocess.Popen(
         [liar[1], "victim", lie],
         cwd=cwd,

@@ -82,7 +82,7 @@ def attacked(programs: Path, tmp_path: Path) -> Iterator[Path]:
 def test_p7_no_program_runs_unwrapped_while_its_shim_comes_and_goes(programs: Path, attacked: Path, mode: int) -> None:
     good = attacked / "good" / "shim.so"
     runtime = Runtime(attacked / "now" / "shim.so", pin(str(good)).partition(" ")[0])
-    environment = {"LD_PRELOAD": str(good), "SCONE_SHIM": f"2,{runtime.theirs.fileno()},{mode},0,16,1"}
+    environment = {"LD_PRELOAD": str(good), "SCONE_SHIM": f"3,{runtime.theirs.fileno()},0,{mode},0,16,1"}
     listener = threading.Thread(target=runtime.serve)
     with subprocess.Popen(
         [programs / "victim", "victim", str(RUNS), "0"],
