@@ -35,12 +35,20 @@ static long refuse(struct frame *frame)
 	return deny(nr, call_shapes[nr].route == ROUTE_DENY && call_shapes[nr].deny_errno ? call_shapes[nr].deny_errno : ENOSYS);
 }
 
+/* sys_pass() would choose the gate for some rows each time. */
+static long (*server_of(const struct call_shape *shape))(struct frame *frame)
+{
+	if (shape->handler == sys_pass && (enclave.mode == MODE_SYNC || shape->route != ROUTE_HOST || shape->exit == EXIT_GATE))
+		return pass_by_gate;
+	return shape->handler;
+}
+
 void dispatch_start(void)
 {
 	for (uint32_t nr = 0; nr < CALL_COUNT; nr++) {
 		bool is_allowed = call_shapes[nr].route != ROUTE_DENY && shim_image.calls[nr / 64] & 1UL << nr % 64;
 
-		servers[nr] = is_allowed ? call_shapes[nr].handler : refuse;
+		servers[nr] = is_allowed ? server_of(&call_shapes[nr]) : refuse;
 	}
 	enclave.is_watched = enclave.flags & (FLAG_TRACE | FLAG_LIVE);
 }

@@ -13,12 +13,10 @@
 #include "ring.h"
 #include "signal.h"
 #include "stream.h"
+#include "turns.h"
 #include "untrusted.h"
 
-enum { PIECE_COUNT = 1024, PIECE_SIZE = 1024, EVENTS_MAX = 512, AHEAD_MAX = 64, TURN_MANY = 4, TURNS_TRIED = 128,
-       TURNS_SETTLED = 8192 };
-
-enum turn_phase { TRY_GATE = 0, TRY_RING, SETTLED };
+enum { PIECE_COUNT = 1024, PIECE_SIZE = 1024, EVENTS_MAX = 512, AHEAD_MAX = 64 };
 
 struct registration {
 	uint64_t data;
@@ -332,47 +330,9 @@ static long wait_by_ring(struct frame *frame, struct epoll_set *set)
 	return held;
 }
 
-/*
- * Whether turns should cross is measured, by what an event costs from turn to turn: some by the gate, some by the ring,
- * then many by what was cheaper. Where nothing is gained, or turns bring few events, the gate it is.
- *
- *   TRY_GATE ── TRY_RING ── SETTLED ── TRY_GATE ...
- */
-static void phase_begin(struct thread *thread, enum turn_phase phase, uint32_t turns, bool by_ring)
-{
-	thread->turn_phase = (uint8_t)phase;
-	thread->turn_count = turns;
-	thread->turns_by_ring = by_ring;
-	thread->phase_events = 0;
-	thread->phase_start = __builtin_ia32_rdtsc();
-	if (phase == TRY_RING)
-		thread->posts = thread->posts_forced = thread->posts_paused = 0;
-}
-
-static void turn_judge(struct thread *thread, long events)
-{
-	uint64_t cost;
-
-	if (events <= 0)
-		return;
-	thread->turn_events = (thread->turn_events * 7 + (uint32_t)events * 16) / 8;
-	thread->phase_events += (uint32_t)events;
-	if (thread->turn_count && --thread->turn_count)
-		return;
-	cost = (__builtin_ia32_rdtsc() - thread->phase_start) / (thread->phase_events ? thread->phase_events : 1);
-	if (thread->turn_events < TURN_MANY * 16 || thread->turn_phase == SETTLED) {
-		phase_begin(thread, TRY_GATE, TURNS_TRIED, false);
-	} else if (thread->turn_phase == TRY_GATE) {
-		thread->gate_cost = cost;
-		phase_begin(thread, TRY_RING, TURNS_TRIED, true);
-	} else {
-		phase_begin(thread, SETTLED, TURNS_SETTLED, cost + cost / 32 < thread->gate_cost);
-	}
-}
-
 static bool is_worth_crossing(const struct thread *thread)
 {
-	return enclave.is_exit_dear || (thread->turns_by_ring && !thread->posts_paused) || thread->has_posted ||
+	return enclave.is_exit_dear || (thread->turns.by_ring && !thread->posts_paused) || thread->has_posted ||
 	       stream_held_first() >= 0;
 }
 
@@ -394,7 +354,7 @@ long sys_epoll_wait(struct frame *frame)
 		result = wait_by_ring(frame, set);
 		lane_data_release(thread);
 	}
-	turn_judge(thread, result);
+	turns_judge(thread, result);
 	return result;
 }
 

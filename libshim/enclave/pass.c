@@ -102,14 +102,12 @@ static inline bool is_plainly_right(const struct call_shape *shape, const uint64
 						  shape->result == RESULT_ZERO && result == 0);
 }
 
+/* Of a reply that is not. */
 static __attribute__((noinline)) long reply_check(struct frame *frame, const struct call_shape *shape, long result)
 {
 	const uint64_t *arg = frame->arg;
 	uint32_t nr = (uint32_t)frame->nr;
 
-	thread_self()->stats.calls_by_exit[WIRE_EXIT_GATE]++;
-	if (likely(is_plainly_right(shape, arg, result)))
-		return result;
 	result = check_result(nr, shape, arg, result);
 	if (result < 0 || shape->direct)
 		return result;
@@ -132,16 +130,34 @@ static __attribute__((noinline)) bool prepare_exit(struct frame *frame, const st
 	return false;
 }
 
-long exit_by_gate(struct frame *frame, const struct call_shape *shape)
+static __attribute__((noinline)) long exit_checked(struct frame *frame, const struct call_shape *shape)
+{
+	long result = gate_frame(frame);
+
+	thread_self()->stats.calls_by_exit[WIRE_EXIT_GATE]++;
+	if (likely(is_plainly_right(shape, frame->arg, result)))
+		return result;
+	return reply_check(frame, shape, result);
+}
+
+static inline long exit_now(struct frame *frame, const struct call_shape *shape)
+{
+	return shape->route == ROUTE_HOST ? exit_checked(frame, shape) : gate_frame(frame);
+}
+
+static __attribute__((noinline)) long exit_prepared(struct frame *frame, const struct call_shape *shape)
 {
 	long result;
 
-	if (unlikely(thread_self()->has_posted || enclave.has_extra || shape->flags & CALL_RENEWS_HELPER) &&
-	    prepare_exit(frame, shape, &result))
-		return result;
-	if (shape->route != ROUTE_HOST)
-		return gate_frame(frame);
-	return reply_check(frame, shape, gate_frame(frame));
+	return prepare_exit(frame, shape, &result) ? result : exit_now(frame, shape);
+}
+
+/* Such that what most calls need is all that is done for them: each register that is saved for the others costs. */
+long exit_by_gate(struct frame *frame, const struct call_shape *shape)
+{
+	if (unlikely(thread_self()->has_posted || enclave.has_extra || shape->flags & CALL_RENEWS_HELPER))
+		return exit_prepared(frame, shape);
+	return exit_now(frame, shape);
 }
 
 /* The one place where a call goes out and its reply comes back, whichever way it takes. */
@@ -155,17 +171,20 @@ long pass_by_gate(struct frame *frame)
 	return leave(frame, &call_shapes[(uint32_t)frame->nr], exit_by_gate);
 }
 
+static __attribute__((noinline)) long pass_governed(struct frame *frame, const struct call_shape *shape)
+{
+	return leave(frame, shape, policy_is_inside((uint32_t)frame->nr) ? exit_by_gate : exit_by_ring);
+}
+
 long pass_shaped(struct frame *frame, const struct call_shape *shape)
 {
 	struct thread *thread = thread_self();
 
-	if (enclave.mode == MODE_SYNC || shape->route != ROUTE_HOST || shape->exit == EXIT_GATE ||
-	    thread->gate_only)
+	if (enclave.mode == MODE_SYNC || shape->route != ROUTE_HOST || shape->exit == EXIT_GATE || thread->gate_only ||
+	    (!enclave.is_exit_dear && !thread->has_posted))	/* alone, a crossing costs more than an exit */
 		return leave(frame, shape, exit_by_gate);
-	if (unlikely(enclave.has_policy) && policy_is_inside((uint32_t)frame->nr))
-		return leave(frame, shape, exit_by_gate);
-	if (!enclave.is_exit_dear && !thread->has_posted)
-		return leave(frame, shape, exit_by_gate);	/* alone, a crossing costs more than an exit */
+	if (unlikely(enclave.has_policy))
+		return pass_governed(frame, shape);
 	return leave(frame, shape, exit_by_ring);
 }
 

@@ -183,6 +183,8 @@ int ring_post_state(int fd)
 	if (!ring.fd_posts || (uint32_t)fd >= FD_MARK_COUNT || !ring.fd_posts[fd].lane)
 		return RING_SENT;
 	posts = &ring.fd_posts[fd];
+	if (likely(!__atomic_load_n(&posts->queued, __ATOMIC_ACQUIRE) && !posts->backlog && !posts->error))
+		return RING_SENT;	/* each write asks, also where nothing has been posted for long */
 	lane_reclaim(&ring_lanes[posts->lane - 1]);
 	is_waiting = has_backlog(fd, posts);
 	if (posts->error)

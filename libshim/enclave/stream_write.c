@@ -22,7 +22,7 @@ static bool posting_pays(struct thread *thread)
 {
 	if (enclave.is_exit_dear)
 		return true;
-	if (!thread->turns_by_ring)
+	if (!thread->turns.by_ring)
 		return false;
 	if (thread->posts_paused) {
 		thread->posts_paused--;

@@ -63,9 +63,9 @@ struct thread *thread_new(void)
 	thread->hidden_mask = 0;
 	thread->tid = 0;
 	thread->lane = NULL;
-	thread->has_posted = thread->turns_by_ring = false;
-	thread->turn_count = thread->turn_phase = 0;
-	thread->turn_events = thread->posts = thread->posts_forced = thread->posts_paused = 0;
+	thread->has_posted = false;
+	thread->turns = (struct turns) { 0 };
+	thread->posts = thread->posts_forced = thread->posts_paused = 0;
 	thread->actions = NULL;
 	thread->memory_files = NULL;
 	return thread;

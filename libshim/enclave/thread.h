@@ -24,6 +24,7 @@
 #include <stdint.h>
 #include <stdbool.h>
 #include "frame.h"
+#include "turns.h"
 #include "../wire/control.h"
 
 struct lane;	/* ring.h */
@@ -62,17 +63,10 @@ struct thread {
 	struct action *actions;		/* a table of its own (vfork child), or NULL: the process's */
 	struct lane *lane;		/* its way to the helper; NULL until the first asynchronous call */
 	bool     has_posted;		/* something was written behind since the last crossing */
-	bool     turns_by_ring;		/* its event-loop turns cross */
-	uint8_t  turn_phase;		/* enum turn_phase, of epoll.c */
-	uint8_t  reserved;
-	uint32_t turn_events;		/* events a turn, times 16, averaged */
+	uint8_t  reserved[3];
 	uint32_t posts, posts_forced;	/* of late: written behind; of these, sent before a turn because something needed it */
 	uint32_t posts_paused;		/* writes that shall not go behind, for too many were forced */
-	uint32_t turn_count;		/* turns left in this phase */
-	uint32_t phase_events;		/* events that it brought */
-	uint32_t reserved_2;
-	uint64_t phase_start;		/* in cycles */
-	uint64_t gate_cost;		/* cycles an event in the last phase by the gate */
+	struct turns turns;		/* its event loop's */
 	struct thread *next_free;
 	struct thread *next_all;
 	uint64_t map;			/* the mapping that holds this struct and its stacks */

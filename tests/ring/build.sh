@@ -12,7 +12,7 @@ freestanding='-ffreestanding -fno-stack-protector -mgeneral-regs-only -mno-red-z
 for source in libshim/host/*.c; do
 	gcc $common $freestanding -c "$source" -o "$work/host_$(basename "$source" .c).o"
 done
-for source in libshim/enclave/ring*.c; do
+for source in libshim/enclave/ring*.c libshim/enclave/turns.c; do
 	gcc $common $freestanding $sanitize -c "$source" -o "$work/$(basename "$source" .c).o"
 done
 gcc $common $sanitize -o "$out" "$test_source" tests/ring/support.c libshim/enclave/gate.S "$work"/*.o -lpthread

@@ -61,6 +61,11 @@ def lies(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return build(tmp_path_factory.mktemp("lies"), "ring_lies", sanitized=bool(request.param))
 
 
+@pytest.fixture(scope="module")
+def turns_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("turns"), "turns_cases", sanitized=False)
+
+
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
 
 
@@ -106,6 +111,12 @@ def test_the_ring_keeps_its_promise(cases: Path, backend: str, case: str) -> Non
 @pytest.mark.parametrize("case", cases_of("uring_cases.c"))
 def test_many_posts_and_reads_are_the_same_by_both_backends(uring_cases: Path, backend: str, case: str) -> None:
     result = run(uring_cases, case, backend)
+    assert (result.returncode, result.stdout) == (0, "ok\n"), result.stderr
+
+
+@pytest.mark.parametrize("case", cases_of("turns_cases.c"))
+def test_turns_cross_where_that_is_cheaper(turns_cases: Path, case: str) -> None:
+    result = run(turns_cases, case)
     assert (result.returncode, result.stdout) == (0, "ok\n"), result.stderr
 
 

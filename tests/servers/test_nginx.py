@@ -40,6 +40,14 @@ http {{
 """
 
 
+def title(pid: int) -> bytes:
+    """What a process calls itself; nothing when it has ended meanwhile, as workers do in a reload."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 class Nginx:
     """One daemonised nginx: its configuration, its master by the pid file, its command line."""
 
@@ -68,7 +76,7 @@ class Nginx:
         """The worker processes of a master, as the log names them: a helper of the wrapper is none."""
         parent = master or self.master
         children = {pid for pid, (state, ppid, _) in all_processes().items() if ppid == parent and state != "Z"}
-        return {pid for pid in children if b"worker process" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+        return {pid for pid in children if b"worker process" in title(pid)}
 
     def story(self, what: str) -> Callable[[], str]:
         """What is waited for, and the log's end at the time when waiting was given up."""
