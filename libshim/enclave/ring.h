@@ -108,6 +108,10 @@ uint32_t ring_post_bytes(int fd);
  * thread is attached. */
 NODISCARD bool ring_shut(struct thread *thread, int fd);
 
+/* For a descriptor with a backlog: its connection is dissolved, and what waits with it. The host's raw result of connect;
+ * -ENOMEM as above, -GATE_RESTART. The thread is attached. */
+NODISCARD long ring_dissolve(struct thread *thread, int fd);
+
 /* Waits until the kernel has all that any thread posted on `fd`. 0, the -errno it met, or as a signal has it. */
 long ring_settle(struct thread *thread, int fd, enum ring_class class);
 
