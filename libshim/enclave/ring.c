@@ -194,6 +194,8 @@ long lane_cross(struct thread *thread, uint8_t kind, uint16_t count, enum ring_c
 		lane->stats.slept += !spun;
 		pace_done(lane, spun);
 		u_result = (long)fetch64(&lane->wire->result);
+		if (unlikely(u_result == -GATE_RESTART))
+			die("the helper says what only the shim says");
 		if (likely(!lane_leave(lane, class))) {
 			if (u_result == RING_NOT_BEGUN)
 				die("the helper says that nobody's signal came");

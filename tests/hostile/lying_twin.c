@@ -10,6 +10,7 @@
  */
 #include <linux/eventpoll.h>
 #include <linux/sched.h>
+#include "../enclave/frame.h"
 #include "host.h"
 #include "ring_lie.h"
 
@@ -334,6 +335,8 @@ static HOST void result_lie(struct wire_control *control, struct wire_lane *lane
 		lane->result = edge_not_512(control);
 	if (is_lie(control, LIE_result_that_says_not_begun))
 		lane->result = RING_NOT_BEGUN;
+	if (is_lie(control, LIE_result_that_says_again))
+		lane->result = -GATE_RESTART;
 }
 
 static HOST uint32_t lie_done(struct wire_control *control, struct wire_lane *lane, uint32_t word)

@@ -26,6 +26,7 @@ enum { RING_LIE_ARM = 4, RING_LIE_TOLD = 5 };
 	LIE(result_of_an_earlier_call, EITHER) \
 	LIE(result_at_random, EITHER) \
 	LIE(result_that_says_not_begun, STOPS) \
+	LIE(result_that_says_again, STOPS) \
 	LIE(result_that_flips, EITHER) \
 	LIE(data_that_flips, EITHER) \
 	LIE(post_tail_of_the_future, GOES_ON) \
