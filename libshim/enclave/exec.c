@@ -239,7 +239,7 @@ static long image_start(struct frame *frame, struct image *image, const uint64_t
 	if (!image->shim[0])
 		memcpy(image->shim, enclave.shim_path, string_size(enclave.shim_path) + 1);
 	if (is_shared)
-		ring_stop(thread);
+		TRY(ring_stop(thread));
 	if (enclave.flags & FLAG_STATS && is_shared)
 		stats_send(false);
 	if (is_shared)

@@ -460,7 +460,8 @@ long exit_by_ring(struct frame *frame, const struct call_shape *shape)
 		thread->stats.calls_by_exit[WIRE_EXIT_RING]++;
 		if (result == -EPIPE || result == -EFBIG)
 			signals_follow(&parcel, result, nr);
-		result = check_result(nr, shape, frame->arg, result);
+		if (result != -GATE_RESTART)
+			result = check_result(nr, shape, frame->arg, result);
 		if (result >= 0)
 			result = unpack(&parcel, nr, result);
 	}

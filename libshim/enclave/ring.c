@@ -72,7 +72,8 @@ static long lane_enter(struct thread *thread, enum ring_class class)
 			return 0;
 		lane->sequence -= 2;
 		__atomic_store_n(&lane->busy, LANE_IDLE, __ATOMIC_SEQ_CST);
-		if (class != RING_WAIT && thread->signal_pending)
+		if (class != RING_WAIT && (thread->signal_pending ||
+					   __atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) == RING_HELD))
 			return -GATE_RESTART;
 		if (__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) == RING_HELD)
 			gate4(__NR_futex, &ring.state, FUTEX_WAIT_PRIVATE, RING_HELD, &wait_time);

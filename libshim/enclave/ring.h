@@ -52,8 +52,9 @@ void lane_data_release(struct thread *thread);
 
 /*
  * One round trip: the thread's posts, then syscall `nr`. The host's raw result; -GATE_RESTART (nothing happened, or the
- * kernel would restart) or -EINTR when a signal of the program came and the class lets it; -ENOMEM when a helper that
- * ended meanwhile can't be made anew. Pointers among the arguments point to lane_data().
+ * kernel would restart) or -EINTR when a signal of the program came and the class lets it; -GATE_RESTART as well when
+ * another thread holds the ring, so that the call is made again by the gate; -ENOMEM when a helper that ended meanwhile
+ * can't be made anew. Pointers among the arguments point to lane_data().
  */
 long ring_call(struct thread *thread, long nr, const long args[6], enum ring_class class);
 
@@ -132,8 +133,9 @@ int ring_helper_pid(void);
 void ring_check_helper(void);
 
 /* Sends what was posted, ends the helper, waits until it is gone, and lets no other be made until ring_resume(). Calls
- * of other threads that are under way are interrupted and made again later. */
-void ring_stop(struct thread *thread);
+ * of other threads that are under way are interrupted and made again later; new ones take the gate. 0; or -GATE_RESTART,
+ * and all is as before, when a signal of the program came while peers took nothing, or while another thread held the ring. */
+NODISCARD long ring_stop(struct thread *thread);
 void ring_resume(void);
 
 /* Around fork: a child's copy of what is known of the helper's numbers is whole. */

@@ -20,8 +20,7 @@ INT64_MAX = (1 << 63) - 1
 
 # Never an errno: between errno and kernel-internal codes, kernel-internal ones (ERESTARTSYS...), both sides of -4095
 # (libc takes anything below as a success), and the extremes.
-NEVER_ERRNOS = (-134, -191, -192, -512, -513, -514, -516, -4095, -4096, -4097, -(1 << 30), -(1 << 31), -(1 << 32),
-                INT64_MIN)  # fmt: skip
+NEVER_ERRNOS = (-134, -191, -192, -512, -513, -514, -516, -4095, -4096, -4097, -(1 << 31), -(1 << 32), INT64_MIN)
 
 PAST = (1, 2, 4096, 1 << 31, 1 << 32)
 

@@ -94,9 +94,10 @@ long ring_settle(struct thread *thread, int fd, enum ring_class class)
 	return 0;
 }
 
-void ring_stop(struct thread *thread)
+long ring_stop(struct thread *thread)
 {
 	(void)thread;
+	return 0;
 }
 
 void ring_resume(void)

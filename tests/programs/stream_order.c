@@ -8,6 +8,7 @@
 
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 
 enum { ROOM = 8192, PIECE = PIECE_MAX, WRITES = 60 };
@@ -347,6 +348,59 @@ CASE(a_send_timeout_ends_the_wait_for_a_full_peer)
 	FAILS(EAGAIN, by_sendfile(pair[1], bytes, sizeof(bytes), 0));
 	FAILS(EAGAIN, by_sendmmsg(pair[1], bytes, sizeof(bytes), 0));
 	FAILS(EAGAIN, by_write(pair[1], bytes, sizeof(bytes), 0));
+}
+
+static int full_peer;
+static volatile int is_taken;
+
+static void take_all(int signal)
+{
+	static char bytes[65536];
+	struct pollfd polled = { .fd = full_peer, .events = POLLIN };
+
+	(void)signal;
+	while (poll(&polled, 1, 500) == 1 && read(full_peer, bytes, sizeof(bytes)) > 0)
+		;
+	is_taken = 1;
+}
+
+/* Calls that don't wait natively, and have to when the helper has something to send: a handler still runs. */
+CASE(a_signal_is_handled_while_a_full_peer_holds_up_a_limit)
+{
+	struct sigaction action = { .sa_handler = take_all };
+	struct rlimit limit;
+	int pair[2];
+
+	fill_blocking(pair);
+	full_peer = pair[0];
+	GIVES(0, sigaction(SIGALRM, &action, NULL));
+	GIVES(0, setitimer(ITIMER_REAL, &(struct itimerval){ .it_value = { 0, 200000 } }, NULL));
+	GIVES(0, getrlimit(RLIMIT_CORE, &limit));
+	GIVES(0, setrlimit(RLIMIT_CORE, &limit));
+	while (!is_taken)
+		sleep_ms(10);
+}
+
+static void *take_all_late(void *argument)
+{
+	GIVES(0, poll(&(struct pollfd){ .fd = *(int *)argument, .events = POLLIN }, 1, 1800));
+	take_all(0);
+	return NULL;
+}
+
+CASE(a_full_peer_that_is_another_thread_does_not_hold_up_a_limit_for_ever)
+{
+	struct rlimit limit;
+	int pair[2], quiet[2];
+	pthread_t thread;
+
+	GIVES(0, pipe(quiet));
+	GIVES(0, pthread_create(&thread, NULL, take_all_late, &quiet[0]));
+	fill_blocking(pair);
+	full_peer = pair[0];
+	GIVES(0, getrlimit(RLIMIT_CORE, &limit));
+	GIVES(0, setrlimit(RLIMIT_CORE, &limit));
+	GIVES(0, pthread_join(thread, NULL));
 }
 
 CASE(a_lost_peer_is_told_of_by_every_call)
