@@ -17,7 +17,6 @@
 #include "frame.h"
 #include "thread.h"
 
-#define GATE_RESTART_ 512		/* gate.h */
 #define SIGFRAME_INFO 304		/* siginfo behind ucontext in the kernel's struct rt_sigframe */
 
 .macro SAVE_FRAME
@@ -65,7 +64,7 @@ FUNCTION door_site
 door_enter:
 	mov	%rsp, %rdi
 	call	dispatch
-	cmp	$-GATE_RESTART_, %rax
+	cmp	$-GATE_RESTART, %rax
 	je	door_again
 	mov	%rax, FRAME_RAX(%rsp)
 LABEL door_leave				/* from here to door_leave_end the frame is the whole truth */

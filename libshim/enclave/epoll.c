@@ -319,7 +319,8 @@ static long wait_by_ring(struct frame *frame, struct epoll_set *set)
 			args[3] = 0;
 		result = ring_turn(thread, __NR_epoll_wait, args, RING_EINTR, ahead, &ahead_count);
 		thread->has_posted = false;
-		result = check_result(__NR_epoll_wait, &call_shapes[__NR_epoll_wait], asked, result);
+		if (result != -GATE_RESTART)
+			result = check_result(__NR_epoll_wait, &call_shapes[__NR_epoll_wait], asked, result);
 		if (result < 0)
 			return held ? held : result;
 		mutex_lock(&set->mutex);

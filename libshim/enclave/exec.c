@@ -252,7 +252,7 @@ static long image_start(struct frame *frame, struct image *image, const uint64_t
 	if (is_wrapped)
 		memory_files_keep();
 	if (is_shared)
-		ring_stop(thread);
+		TRY(ring_stop(thread));
 	if (enclave.flags & FLAG_STATS && is_shared)
 		stats_send(false);
 	if (is_shared)

@@ -8,6 +8,12 @@
 #ifndef SCONE_FRAME_H
 #define SCONE_FRAME_H
 
+/*
+ * What a call gives, negative, that is to be made again: a signal came before the kernel was entered. No number that a
+ * kernel gives: from -4095 on there are errnos, and F_GETOWN's groups down to -2^22.
+ */
+#define GATE_RESTART 0x40000000
+
 #define FRAME_RAX    0
 #define FRAME_RDI    8
 #define FRAME_RSI    16

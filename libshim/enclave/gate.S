@@ -56,7 +56,7 @@ LABEL gate_call_insn
 LABEL gate_call_after
 	ret
 LABEL gate_call_abort
-	mov	$-512, %rax
+	mov	$-GATE_RESTART, %rax
 	ret
 
 /*

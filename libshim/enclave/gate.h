@@ -10,9 +10,6 @@
 #include <stdint.h>
 #include "frame.h"
 
-/* Returned by gate_interruptible() when a signal came before the kernel was entered (the kernel's ERESTARTSYS). */
-#define GATE_RESTART 512L
-
 extern const char gate_start[], gate_end[];
 /* Places that signal.c must know: what a signal finds there says what to do with it. */
 extern const char gate_call_check[], gate_call_insn[], gate_call_after[], gate_call_abort[];

@@ -454,13 +454,14 @@ long exit_by_ring(struct frame *frame, const struct call_shape *shape)
 			stream_forced(thread);
 		result = ring_call(thread, nr, parcel.sent, class);
 		thread->has_posted = false;
-		if (result == -GATE_RESTART && class == RING_RESTART &&
+		if (result == -GATE_RESTART && class == RING_RESTART && thread->signal_pending &&
 		    (!signal_restarts(thread) || is_timed(shape, (int)frame->arg[0])))
 			result = -EINTR;
 		thread->stats.calls_by_exit[WIRE_EXIT_RING]++;
 		if (result == -EPIPE || result == -EFBIG)
 			signals_follow(&parcel, result, nr);
-		result = check_result(nr, shape, frame->arg, result);
+		if (result != -GATE_RESTART)
+			result = check_result(nr, shape, frame->arg, result);
 		if (result >= 0)
 			result = unpack(&parcel, nr, result);
 	}

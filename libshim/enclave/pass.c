@@ -80,7 +80,7 @@ long pass_renewing(struct frame *frame)
 	long result;
 
 	if (has_helper)
-		ring_stop(thread);
+		TRY(ring_stop(thread));
 	result = gate6((long)frame->nr, (long)arg[0], (long)arg[1], (long)arg[2], (long)arg[3], (long)arg[4], (long)arg[5]);
 	if (has_helper)
 		ring_resume();

@@ -72,7 +72,8 @@ static long lane_enter(struct thread *thread, enum ring_class class)
 			return 0;
 		lane->sequence -= 2;
 		__atomic_store_n(&lane->busy, LANE_IDLE, __ATOMIC_SEQ_CST);
-		if (class != RING_WAIT && thread->signal_pending)
+		if (class != RING_WAIT && (thread->signal_pending ||
+					   __atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) == RING_HELD))
 			return -GATE_RESTART;
 		if (__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) == RING_HELD)
 			gate4(__NR_futex, &ring.state, FUTEX_WAIT_PRIVATE, RING_HELD, &wait_time);
@@ -194,6 +195,8 @@ long lane_cross(struct thread *thread, uint8_t kind, uint16_t count, enum ring_c
 		lane->stats.slept += !spun;
 		pace_done(lane, spun);
 		u_result = (long)fetch64(&lane->wire->result);
+		if (unlikely(u_result == -GATE_RESTART))
+			die("the helper says what only the shim says");
 		if (likely(!lane_leave(lane, class))) {
 			if (u_result == RING_NOT_BEGUN)
 				die("the helper says that nobody's signal came");

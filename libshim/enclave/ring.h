@@ -52,8 +52,9 @@ void lane_data_release(struct thread *thread);
 
 /*
  * One round trip: the thread's posts, then syscall `nr`. The host's raw result; -GATE_RESTART (nothing happened, or the
- * kernel would restart) or -EINTR when a signal of the program came and the class lets it; -ENOMEM when a helper that
- * ended meanwhile can't be made anew. Pointers among the arguments point to lane_data().
+ * kernel would restart) or -EINTR when a signal of the program came and the class lets it; -GATE_RESTART as well when
+ * another thread holds the ring, so that the call is made again by the gate; -ENOMEM when a helper that ended meanwhile
+ * can't be made anew. Pointers among the arguments point to lane_data().
  */
 long ring_call(struct thread *thread, long nr, const long args[6], enum ring_class class);
 
@@ -108,6 +109,10 @@ uint32_t ring_post_bytes(int fd);
  * thread is attached. */
 NODISCARD bool ring_shut(struct thread *thread, int fd);
 
+/* For a descriptor with a backlog: its connection is dissolved, and what waits with it. The host's raw result of connect;
+ * -ENOMEM as above, -GATE_RESTART. The thread is attached. */
+NODISCARD long ring_dissolve(struct thread *thread, int fd);
+
 /* Waits until the kernel has all that any thread posted on `fd`. 0, the -errno it met, or as a signal has it. */
 long ring_settle(struct thread *thread, int fd, enum ring_class class);
 
@@ -128,8 +133,9 @@ int ring_helper_pid(void);
 void ring_check_helper(void);
 
 /* Sends what was posted, ends the helper, waits until it is gone, and lets no other be made until ring_resume(). Calls
- * of other threads that are under way are interrupted and made again later. */
-void ring_stop(struct thread *thread);
+ * of other threads that are under way are interrupted and made again later; new ones take the gate. 0; or -GATE_RESTART,
+ * and all is as before, when a signal of the program came while peers took nothing, or while another thread held the ring. */
+NODISCARD long ring_stop(struct thread *thread);
 void ring_resume(void);
 
 /* Around fork: a child's copy of what is known of the helper's numbers is whole. */

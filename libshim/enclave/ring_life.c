@@ -251,7 +251,7 @@ int ring_helper_pid(void)
 }
 
 /* The ring is held: waits until no request is under way and all posts are with the kernel or in the backlog. */
-static void ring_quiesce(void)
+static long ring_quiesce(const struct thread *thread)
 {
 	for (uint32_t i = 0; i < ring.lanes_used; i++) {
 		struct lane *lane = &ring_lanes[i];
@@ -261,14 +261,19 @@ static void ring_quiesce(void)
 			pause_ns(tries < 100 ? 20000 : 1000000);
 			if (tries >= 100 && !child_alive(ring.helper_pid))
 				die("the helper is gone: something killed it");
+			if (thread->signal_pending)
+				return -GATE_RESTART;
 		}
 		while (lane_reclaim(lane), lane->post_head != lane->post_tail) {
 			lane_kick(lane);
 			pause_ns(20000);
 			if (!child_alive(ring.helper_pid))
 				die("the helper is gone: something killed it");
+			if (thread->signal_pending)
+				return -GATE_RESTART;
 		}
 	}
+	return 0;
 }
 
 static bool backlog_left(void)
@@ -304,27 +309,53 @@ static void helper_kill(void)
 	ring.helper_pid = 0;
 }
 
-void ring_stop(struct thread *thread)
+static void ring_let_go(uint32_t state)
 {
-	uint32_t before;
+	__atomic_store_n(&ring.state, state, __ATOMIC_SEQ_CST);
+	gate3(__NR_futex, &ring.state, FUTEX_WAKE_PRIVATE, 0x7fffffff);
+}
 
-	if (thread->is_guest)
-		return;
-	mutex_lock(&ring.mutex);
-	before = __atomic_exchange_n(&ring.state, RING_HELD, __ATOMIC_SEQ_CST);
-	if (before == RING_ON) {
-		ring_quiesce();
-		while (backlog_left() && child_alive(ring.helper_pid))
-			pause_ns(1000000);
-		helper_kill();
+/* Holds the ring, after whoever else does: its state before, or -GATE_RESTART. */
+static long ring_hold(const struct thread *thread)
+{
+	static const struct kernel_timespec wait = { 0, 100000000 };
+
+	for (;;) {
+		uint32_t before;
+
+		mutex_lock(&ring.mutex);
+		before = __atomic_exchange_n(&ring.state, RING_HELD, __ATOMIC_SEQ_CST);
+		mutex_unlock(&ring.mutex);
+		if (before != RING_HELD)
+			return before;
+		if (thread->signal_pending)
+			return -GATE_RESTART;
+		gate_interruptible(__NR_futex, (long)&ring.state, FUTEX_WAIT_PRIVATE, RING_HELD, (long)&wait, 0, 0);
 	}
-	mutex_unlock(&ring.mutex);
+}
+
+/* Without the mutex: a peer may be another thread of this process, which must get past ring_attach(). */
+long ring_stop(struct thread *thread)
+{
+	long before = thread->is_guest ? RING_OFF : ring_hold(thread), result;
+
+	if (before != RING_ON)
+		return before < 0 ? before : 0;
+	result = ring_quiesce(thread);
+	while (!result && backlog_left() && child_alive(ring.helper_pid)) {
+		pause_ns(1000000);
+		result = thread->signal_pending ? -GATE_RESTART : 0;
+	}
+	if (result)
+		ring_let_go(RING_ON);
+	else
+		helper_kill();
+	return result;
 }
 
 void ring_resume(void)
 {
-	__atomic_store_n(&ring.state, RING_OFF, __ATOMIC_SEQ_CST);
-	gate3(__NR_futex, &ring.state, FUTEX_WAKE_PRIVATE, 0x7fffffff);
+	ring_let_go(RING_OFF);
 }
 
 void ring_exit(struct thread *thread)

@@ -286,6 +286,23 @@ bool ring_shut(struct thread *thread, int fd)
 	return lane_cross(thread, REQUEST_ADOPT, 0, RING_WAIT) > 0;
 }
 
+long ring_dissolve(struct thread *thread, int fd)
+{
+	struct wire_lane *wire = thread->lane->wire;
+	long u_result;
+
+	/* What another thread posted, its twin must not send to the next peer. Whether it is sent or fails doesn't matter. */
+	for (long state = RING_QUEUED; state && ring.fd_posts[fd].queued; state = ring_settle_step(thread, fd, RING_QUEUED))
+		if (thread->signal_pending)
+			return -GATE_RESTART;
+	wire->args[0] = ring.fd_posts[fd].lane - 1u;
+	wire->args[1] = (uint64_t)fd;
+	u_result = lane_cross(thread, REQUEST_DISSOLVE, 0, RING_WAIT);
+	if (!u_result)
+		ring.fd_posts[fd].backlog = 0;
+	return u_result;
+}
+
 uint32_t ring_post_bytes(int fd)
 {
 	struct fd_posts *posts = ring.fd_posts && (uint32_t)fd < FD_MARK_COUNT ? &ring.fd_posts[fd] : NULL;

@@ -294,6 +294,24 @@ void stream_forget(int fd, struct descriptor *descriptor)
 	mutex_unlock(&descriptor->mutex);
 }
 
+void stream_dissolved(int fd)
+{
+	struct descriptor *descriptor = descriptor_of(fd);
+
+	mutex_lock(&twins_mutex);
+	mutex_lock(&descriptor->mutex);
+	if (descriptor->ahead.is_held)
+		held_unlink(fd, descriptor);
+	if (descriptor->ahead_state == AHEAD_MARKED) {
+		ring_mark(fd, false);
+		descriptor->ahead_state = AHEAD_WATCHED;	/* the next connection is read first, too */
+	}
+	descriptor->is_connected = descriptor->is_shut = false;
+	mutex_unlock(&descriptor->mutex);
+	twins_follow(fd, descriptor);
+	mutex_unlock(&twins_mutex);
+}
+
 /* A copy of what is held that is the enclave's own. */
 static const uint8_t *held_copy(const struct ahead *ahead)
 {

@@ -95,6 +95,13 @@ bool stream_post(int fd, const struct io_part *parts, uint64_t count, uint32_t f
  */
 NODISCARD long stream_settle(int fd, uint32_t flags);
 
+/* Before the connection of `fd` is dissolved: *is_left when something waits to be sent, for ring_dissolve(); else the gate
+ * may. 0, or -GATE_RESTART. */
+NODISCARD long stream_unsent(int fd, bool *is_left);
+
+/* The connection of `fd` is no more: what was read ahead of it is forgotten, by all its numbers. */
+void stream_dissolved(int fd);
+
 /* Before a shutdown for writing: *follows when one will be made as soon as the backlog is sent. 0, or -GATE_RESTART. */
 NODISCARD long stream_shut(int fd, bool *follows);
 #endif

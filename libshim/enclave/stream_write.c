@@ -189,20 +189,25 @@ bool stream_post(int fd, const struct io_part *parts, uint64_t count, uint32_t f
 	return true;
 }
 
-long stream_shut(int fd, bool *follows)
+long stream_unsent(int fd, bool *is_left)
 {
 	struct thread *thread = thread_self();
-	struct descriptor *descriptor = descriptor_of(fd);
 	long state = posts_begin(thread, fd);
 
-	*follows = false;
-	if (state == -GATE_RESTART)
-		return state;
-	descriptor->is_connected = false;	/* the next write asks the kernel */
-	if (state == RING_BACKLOG && !ring_attach(thread))
+	*is_left = state == RING_BACKLOG && ring_attach(thread);
+	if (state == RING_BACKLOG && !*is_left)
 		return posts_wait(thread, fd, false) < 0 && thread->signal_pending ? -GATE_RESTART : 0;
-	if (state == RING_BACKLOG)
-		*follows = descriptor->is_shut = ring_shut(thread, fd);
+	return state == -GATE_RESTART ? state : 0;
+}
+
+long stream_shut(int fd, bool *follows)
+{
+	struct descriptor *descriptor = descriptor_of(fd);
+	bool is_left;
+
+	TRY(stream_unsent(fd, &is_left));
+	descriptor->is_connected = false;	/* the next write asks the kernel */
+	*follows = descriptor->is_shut = is_left && ring_shut(thread_self(), fd);
 	return 0;
 }
 

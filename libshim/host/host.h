@@ -128,6 +128,9 @@ HOST bool backlog_serve(struct wire_lane *lane, uint32_t index);
  * slots of the lane that was. */
 HOST long backlog_adopt(struct wire_lane *lane, int32_t from, int32_t to, uint32_t after);
 
+/* connect(2) of `fd` with AF_UNSPEC; when it worked, nothing waits for the descriptor in the lane any more. Its result. */
+HOST long backlog_dissolve(struct wire_lane *lane, int32_t fd);
+
 /* The slots of the lane that may be in use, one bit each. */
 HOST uint64_t backlog_slots(struct wire_lane *lane);
 

@@ -68,13 +68,13 @@ HOST bool backlog_serve(struct wire_lane *lane, uint32_t index)
 	bool done;
 
 	slot_lock(slot);
-	while (slot->start < slot->end && result >= 0) {
+	while (slot->state == BACKLOG_BUSY && slot->start < slot->end && result >= 0) {
 		result = send_now(slot->fd, slot->flags, slot_bytes(lane, index) + slot->start, slot->end - slot->start);
 		if (result > 0)
 			slot->start += (uint32_t)result;
 	}
 	done = result != -EAGAIN;
-	if (done)
+	if (done && slot->state == BACKLOG_BUSY)	/* else it was given up while this waited for the lock */
 		slot_end(lane, index, result);
 	store32(&slot->lock, 0);
 	return done;
@@ -119,6 +119,33 @@ HOST long backlog_adopt(struct wire_lane *lane, int32_t from, int32_t to, uint32
 		store32(&slot->lock, 0);
 	}
 	return found;
+}
+
+static HOST long dissolve(int32_t fd)
+{
+	uint64_t nobody[2] = { 0 };	/* AF_UNSPEC */
+
+	return host_syscall(__NR_connect, fd, (long)nobody, sizeof nobody, 0, 0, 0);
+}
+
+/* Under the slot's lock, so that none of it is sent in between: neither to the next peer, nor does it take the error. */
+HOST long backlog_dissolve(struct wire_lane *lane, int32_t fd)
+{
+	long result = 1;
+
+	for (uint64_t left = backlog_slots(lane); left; left &= left - 1) {
+		uint32_t index = (uint32_t)__builtin_ctzl(left);
+		struct wire_backlog *slot = &lane->backlog[index];
+
+		slot_lock(slot);
+		if (slot->state != BACKLOG_FREE && slot->fd == fd) {
+			result = result > 0 ? dissolve(fd) : result;
+			if (!result)
+				slot_free(lane, index);
+		}
+		store32(&slot->lock, 0);
+	}
+	return result > 0 ? dissolve(fd) : result;
 }
 
 /* The busy slot of `fd`, or BACKLOG_COUNT. */

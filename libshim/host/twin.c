@@ -117,6 +117,10 @@ static HOST void serve(struct wire_control *control, struct wire_lane *lane, uin
 					     (int32_t)lane->args[2], (uint32_t)lane->args[3]);
 		return;
 	}
+	if (lane->kind == REQUEST_DISSOLVE) {
+		lane->result = backlog_dissolve(control_lane(control, (uint32_t)lane->args[0]), (int32_t)lane->args[1]);
+		return;
+	}
 	lane->result = cancellable_call(&lane->cancel, word, &lane->nr);
 	if (lane->kind != REQUEST_CALL)
 		ahead_serve(control, lane, lane->result);

@@ -42,6 +42,7 @@ enum request_kind {
 	REQUEST_FLUSH,		/* nothing but the posts before it */
 	REQUEST_ADOPT,		/* what waits in lane args[0] for descriptor args[1] goes on by args[2], -1: is dropped; then
 				 * what args[3] says (enum backlog_after). The result counts the slots */
+	REQUEST_DISSOLVE,	/* connect(2) of descriptor args[1] with AF_UNSPEC; then nothing waits for it in lane args[0] */
 };
 
 enum batch_flags {

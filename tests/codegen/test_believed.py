@@ -15,7 +15,7 @@ from tests.codegen.belief import INT_MAX, MSG_TRUNC, believes_result, believes_s
 SPEC = load()
 ROWS = [call for call in SPEC.calls if call.route is not Route.DENY]  # those of calls that stay inside, too
 STRUCTS = [one for one in SPEC.structs.values() if one.checked]
-EIO, RESTART = 5, 512
+EIO, RESTART = 5, 1 << 30
 U32, U64, INT64_MAX = (1 << 32) - 1, (1 << 64) - 1, (1 << 63) - 1
 VECTORS_MAX = 1024  # UIO_MAXIOV: the kernel takes no more
 
@@ -59,7 +59,7 @@ def asked(draw: st.DrawFn, call: Call) -> Asked:
 
 # Both sides of what some kind of result may be, as far as the argument doesn't say it.
 EDGES = (0, 1, 4095, 4096, 4097, 8192, 12288, 1 << 22, (1 << 22) + 1, INT_MAX, INT_MAX + 1, U32, U32 + 1, INT64_MAX)
-NO_ERRNOS = (-512, -513, -514, -516, -4095, -4096, -4097, -(1 << 31), -(1 << 63))
+NO_ERRNOS = (-512, -513, -514, -516, -4095, -4096, -4097, -RESTART, -(1 << 31), -(1 << 63))
 
 
 def results(bound: int) -> st.SearchStrategy[int]:

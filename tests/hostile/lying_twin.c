@@ -10,6 +10,7 @@
  */
 #include <linux/eventpoll.h>
 #include <linux/sched.h>
+#include "../enclave/frame.h"
 #include "host.h"
 #include "ring_lie.h"
 
@@ -99,6 +100,29 @@ static HOST void backlog_lie(struct wire_control *control, struct wire_lane *lan
 				.fd = chance(control) % 4 ? (int32_t)(chance(control) % 32) : (int32_t)edge(control) };
 }
 
+/* Nothing is left to be sent: what is said to come after that happens at once, to the program's own descriptors. */
+static HOST void after_lie(struct wire_control *control, struct wire_lane *lane)
+{
+	for (uint32_t i = 0; i < BACKLOG_COUNT; i++) {
+		if (!lane->post[i].fd || chance(control) % 8 || !is_lie(control, LIE_backlog_that_closes_or_shuts))
+			continue;
+		lane->backlog[i] = (struct wire_backlog){ .state = BACKLOG_BUSY, .fd = lane->post[i].fd, .after = chance(control) };
+		__atomic_fetch_or(&lane->backlog_used, 1ul << i, __ATOMIC_SEQ_CST);
+	}
+}
+
+static HOST void slots_lie(struct wire_control *control, struct wire_lane *lane)
+{
+	uint64_t some = (uint64_t)chance(control) << 32 | chance(control);
+
+	if (is_lie(control, LIE_backlog_slots_at_random))
+		__atomic_store_n(&lane->backlog_used, some, __ATOMIC_SEQ_CST);
+	if (is_lie(control, LIE_backlog_slots_all_in_use))
+		__atomic_store_n(&lane->backlog_used, ~0ul, __ATOMIC_SEQ_CST);
+	if (is_lie(control, LIE_backlog_slots_never_in_use))
+		__atomic_store_n(&lane->backlog_used, 0, __ATOMIC_SEQ_CST);
+}
+
 static HOST void results_lie(struct wire_control *control, struct wire_lane *lane)
 {
 	for (uint32_t i = 0; i < POST_COUNT; i++) {
@@ -132,6 +156,7 @@ static HOST void lie_posts(struct wire_control *control, struct wire_lane *lane)
 		store32(&lane->post_tail, 0);
 	results_lie(control, lane);
 	backlog_lie(control, lane);
+	after_lie(control, lane);
 	store32(&kept->lock, 0);
 }
 
@@ -245,6 +270,7 @@ static HOST void words_flip(struct wire_control *control, struct wire_lane *lane
 		}
 	if (is_lie(control, LIE_everything_at_random))
 		words[scrambled_word(chance(control))] = chance(control);
+	slots_lie(control, lane);
 	tail_flip(control, lane);
 }
 
@@ -334,6 +360,8 @@ static HOST void result_lie(struct wire_control *control, struct wire_lane *lane
 		lane->result = edge_not_512(control);
 	if (is_lie(control, LIE_result_that_says_not_begun))
 		lane->result = RING_NOT_BEGUN;
+	if (is_lie(control, LIE_result_that_says_again))
+		lane->result = -GATE_RESTART;
 }
 
 static HOST uint32_t lie_done(struct wire_control *control, struct wire_lane *lane, uint32_t word)

@@ -26,6 +26,7 @@ enum { RING_LIE_ARM = 4, RING_LIE_TOLD = 5 };
 	LIE(result_of_an_earlier_call, EITHER) \
 	LIE(result_at_random, EITHER) \
 	LIE(result_that_says_not_begun, STOPS) \
+	LIE(result_that_says_again, STOPS) \
 	LIE(result_that_flips, EITHER) \
 	LIE(data_that_flips, EITHER) \
 	LIE(post_tail_of_the_future, GOES_ON) \
@@ -35,6 +36,10 @@ enum { RING_LIE_ARM = 4, RING_LIE_TOLD = 5 };
 	LIE(post_error_that_no_call_has, GOES_ON) \
 	LIE(backlog_at_random, ANY) \
 	LIE(backlog_that_stays, ANY) \
+	LIE(backlog_slots_at_random, ANY) \
+	LIE(backlog_slots_all_in_use, GOES_ON) \
+	LIE(backlog_slots_never_in_use, ANY) \
+	LIE(backlog_that_closes_or_shuts, EITHER) \
 	LIE(aheads_too_many, STOPS) \
 	LIE(ahead_of_no_event, STOPS) \
 	LIE(ahead_too_long, STOPS) \

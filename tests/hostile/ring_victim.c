@@ -113,9 +113,11 @@ static void *files(void *unused)
 static int listener(struct sockaddr_in *address)
 {
 	socklen_t size = sizeof(*address);
+	int little = 4096;
 	int fd = (int)SYS(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
 
 	*address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	SYS(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)));	/* accepted sockets have it, too */
 	SYS(bind(fd, (struct sockaddr *)address, sizeof(*address)));
 	SYS(listen(fd, 64));
 	SYS(getsockname(fd, (struct sockaddr *)address, &size));
@@ -170,22 +172,31 @@ static void *server(void *unused)
 	return unused;
 }
 
-/* Many requests on each connection, so that turns bring several events. */
+/*
+ * Many requests on each connection, so that turns bring several events. The first takes no replies until the end, and has
+ * no room for them: they go to the backlog.
+ */
 static void *client(void *unused)
 {
 	struct area area = area_make();
-	int fds[CLIENTS];
+	int fds[CLIENTS], little = 4096;
 
 	while (!is_over) {
 		for (int i = 0; i < CLIENTS; i++) {
 			fds[i] = (int)syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+			if (fds[i] > 20 && i == 0)
+				setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &little, sizeof(little));
 			if (fds[i] > 20)
 				connect(fds[i], (struct sockaddr *)&address, sizeof(address));
 		}
 		for (int round = 0; round < 20 * CLIENTS && !is_over; round++) {
 			struct pollfd polled = { fds[round % CLIENTS], POLLIN, 0 };
 
-			GIVEN(send(polled.fd, tail_of(&area, 500), 500, MSG_NOSIGNAL), 500);
+			size_t size = round % CLIENTS ? 500 : 3000;
+
+			GIVEN(send(polled.fd, tail_of(&area, size), size, MSG_NOSIGNAL), size);
+			if (round % CLIENTS == 0 && round < 15 * CLIENTS)
+				continue;
 			GIVEN(poll(&polled, 1, 10), 1);
 			GIVEN(recv(polled.fd, tail_of(&area, 4000), 4000, 0), 4000);
 		}

@@ -138,7 +138,7 @@ static void tell(const struct hostile_reply *from, struct tally *tally)
 		tally->truths++;
 	} else if (from->kind != HOSTILE_TRUTH && result == 0 && lie.by_ring && from->field && arg[0] == an_epoll) {
 		tally->dropped++;	/* an event that nobody registered is no event */
-	} else if (from->kind == HOSTILE_TRUTH || result != -1 || (errno != EIO && !(lie.result == -512 && errno == EINTR))) {
+	} else if (from->kind == HOSTILE_TRUTH || result != -1 || (errno != EIO)) {
 		tally->believed++;
 		printf("%s: %s %s %ld gave %ld (%d)\n", from->kind == HOSTILE_TRUTH ? "refused" : "believed", from->call,
 		       from->field ? from->field : "", from->value, result, errno);

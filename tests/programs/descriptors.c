@@ -269,6 +269,39 @@ CASE(a_pipe_that_owns_signals_names_its_owner)
 	GIVES(1 << 16, fcntl(pipe_fds[0], F_GETPIPE_SZ));
 }
 
+/* A child of that pid, which leads a group of its own. */
+static void own_as_group(pid_t pid)
+{
+	struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size; } args = {
+		.exit_signal = SIGCHLD, .set_tid = (uint64_t)(uintptr_t)&pid, .set_tid_size = 1,
+	};
+	int pipe_fds[2];
+	pid_t child = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+	if (child < 0 && errno == EEXIST)
+		return;
+	CHECK(child >= 0);
+	if (child == 0) {
+		GIVES(0, setpgid(0, 0));
+		GIVES(0, pipe(pipe_fds));
+		GIVES(0, fcntl(pipe_fds[0], F_SETOWN, -pid));
+		GIVES(-pid, fcntl(pipe_fds[0], F_GETOWN));
+		errno = 0;		/* libc takes what is below -4095 for a result */
+		CHECK(syscall(SYS_fcntl, pipe_fds[0], F_GETOWN) == (pid < 4096 ? -1 : -pid) && errno == (pid < 4096 ? pid : 0));
+		_exit(0);
+	}
+	GIVES(0, exit_status(child));
+}
+
+/* Numbers that mean something else in other results: 512 is the kernel's ERESTARTSYS. Only root chooses pids. */
+CASE_ROOT(an_owner_may_be_a_group_of_any_number)
+{
+	pid_t pids[] = { 511, 512, 513, 514, 516, 4095, 4096 };
+
+	for (size_t i = 0; i < sizeof(pids) / sizeof(*pids); i++)
+		own_as_group(pids[i]);
+}
+
 CASE(an_owner_may_be_a_group)
 {
 	int pipe_fds[2];

@@ -117,6 +117,35 @@ CASE(reading_by_another_number_keeps_the_order)
 	}
 }
 
+CASE(what_a_peer_sent_is_gone_when_its_connection_is_dissolved)
+{
+	static char bytes[WHOLE];
+	struct watched own;
+	int peer, unread = -1;
+
+	ready_pairs(&own, SOCK_NONBLOCK, false);
+	for (int i = 0; i < MANY; i++) {
+		int fd = own.pairs[i][1], other = i & 1 ? (int)SYS(dup(fd)) : fd;
+
+		GIVES(0, dissolve(fd));
+		GIVES(0, ioctl(other, FIONREAD, &unread));
+		CHECK(unread == 0);
+		if (i & 2)
+			FAILS(ECONNRESET, recv(other, bytes, 9, 0));
+		if (i & 2)
+			FAILS(ENOTCONN, recv(fd, bytes, 9, 0));
+		peer = connect_anew(fd);
+		FAILS(EAGAIN, recv(other, bytes, 9, 0));
+		send_numbers(peer, 0, HALF);
+		GIVES(1, poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 1000));
+		GIVES(HALF, recv(fd, bytes, WHOLE, 0));
+		check_numbers(bytes, 0, HALF);
+		FAILS(EAGAIN, recv(other, bytes, 9, 0));
+		GIVES(0, close(peer));
+		GIVES(0, recv(other, bytes, 9, 0));
+	}
+}
+
 CASE(all_is_waited_for_where_that_is_asked)
 {
 	static char bytes[WHOLE];

@@ -8,6 +8,7 @@
 
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 
 enum { ROOM = 8192, PIECE = PIECE_MAX, WRITES = 60 };
@@ -173,6 +174,58 @@ CASE(a_full_connection_is_shut_down_at_once_and_loses_nothing)
 	}
 }
 
+/* Writes numbers from 0 on until `size` are taken or nothing more is; how many. */
+static uint64_t write_anew(int fd, uint64_t size)
+{
+	char bytes[PIECE];
+	uint64_t sent = 0;
+
+	while (sent < size) {
+		long taken;
+
+		number_bytes(bytes, sent, sizeof(bytes));
+		taken = write(fd, bytes, sizeof(bytes));
+		CHECK(taken > 0 || errno == EAGAIN);
+		if (taken < 0)
+			return sent;
+		sent += (uint64_t)taken;
+	}
+	return sent;
+}
+
+/* What waits for one peer is not for the next. */
+CASE(what_waits_for_a_peer_is_gone_when_its_connection_is_dissolved)
+{
+	static char bytes[65536];
+	int pair[2], epoll, peer;
+	uint64_t sent, got;
+	long size;
+
+	loop_warm();
+	for (int round = 0; round < 4; round++) {
+		sent = full_pair(pair, &epoll, 15);
+		FAILS(EISCONN, connect(pair[1], (void *)&(struct sockaddr_in){ .sin_family = AF_INET }, sizeof(struct sockaddr_in)));
+		if (round & 1)
+			GIVES(0, shutdown(pair[1], SHUT_WR));
+		GIVES(0, dissolve(pair[1]));
+		if (round & 2) {
+			FAILS(ECONNRESET, send(pair[1], "x", 1, MSG_NOSIGNAL));
+			FAILS(EPIPE, send(pair[1], "x", 1, MSG_NOSIGNAL));
+			FAILS(ENOTCONN, recv(pair[1], bytes, 1, 0));
+		}
+		peer = connect_anew(pair[1]);
+		sent = write_anew(pair[1], 20000);
+		turn(epoll, 0);
+		read_rest(peer, 0, sent);
+		for (got = 0; (size = recv(pair[0], bytes, sizeof(bytes), 0)) > 0; got += (uint64_t)size)
+			check_numbers(bytes, got, (size_t)size);
+		CHECK(size == -1 && errno == ECONNRESET);
+		sleep_ms(20);
+		FAILS(EAGAIN, recv(peer, bytes, 1, MSG_DONTWAIT));
+		GIVES(0, close(pair[0]) + close(pair[1]) + close(peer) + close(epoll));
+	}
+}
+
 /* Peers that take nothing are no reason to let others wait. */
 CASE(many_slow_readers_do_not_hold_up_a_quick_one)
 {
@@ -295,6 +348,59 @@ CASE(a_send_timeout_ends_the_wait_for_a_full_peer)
 	FAILS(EAGAIN, by_sendfile(pair[1], bytes, sizeof(bytes), 0));
 	FAILS(EAGAIN, by_sendmmsg(pair[1], bytes, sizeof(bytes), 0));
 	FAILS(EAGAIN, by_write(pair[1], bytes, sizeof(bytes), 0));
+}
+
+static int full_peer;
+static volatile int is_taken;
+
+static void take_all(int signal)
+{
+	static char bytes[65536];
+	struct pollfd polled = { .fd = full_peer, .events = POLLIN };
+
+	(void)signal;
+	while (poll(&polled, 1, 500) == 1 && read(full_peer, bytes, sizeof(bytes)) > 0)
+		;
+	is_taken = 1;
+}
+
+/* Calls that don't wait natively, and have to when the helper has something to send: a handler still runs. */
+CASE(a_signal_is_handled_while_a_full_peer_holds_up_a_limit)
+{
+	struct sigaction action = { .sa_handler = take_all };
+	struct rlimit limit;
+	int pair[2];
+
+	fill_blocking(pair);
+	full_peer = pair[0];
+	GIVES(0, sigaction(SIGALRM, &action, NULL));
+	GIVES(0, setitimer(ITIMER_REAL, &(struct itimerval){ .it_value = { 0, 200000 } }, NULL));
+	GIVES(0, getrlimit(RLIMIT_CORE, &limit));
+	GIVES(0, setrlimit(RLIMIT_CORE, &limit));
+	while (!is_taken)
+		sleep_ms(10);
+}
+
+static void *take_all_late(void *argument)
+{
+	GIVES(0, poll(&(struct pollfd){ .fd = *(int *)argument, .events = POLLIN }, 1, 1800));
+	take_all(0);
+	return NULL;
+}
+
+CASE(a_full_peer_that_is_another_thread_does_not_hold_up_a_limit_for_ever)
+{
+	struct rlimit limit;
+	int pair[2], quiet[2];
+	pthread_t thread;
+
+	GIVES(0, pipe(quiet));
+	GIVES(0, pthread_create(&thread, NULL, take_all_late, &quiet[0]));
+	fill_blocking(pair);
+	full_peer = pair[0];
+	GIVES(0, getrlimit(RLIMIT_CORE, &limit));
+	GIVES(0, setrlimit(RLIMIT_CORE, &limit));
+	GIVES(0, pthread_join(thread, NULL));
 }
 
 CASE(a_lost_peer_is_told_of_by_every_call)

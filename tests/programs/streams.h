@@ -38,16 +38,25 @@ __attribute__((unused)) static void check_numbers(const char *bytes, uint64_t at
 			fail(__FILE__, __LINE__, "the stream's bytes come in order, from", (long)(at + i), 0);
 }
 
+/* A socket that listens on a port of the kernel's choice, which `address` then says. */
+__attribute__((unused)) static int listener(struct sockaddr_in *address)
+{
+	socklen_t size = sizeof(*address);
+	int server = (int)SYS(socket(AF_INET, SOCK_STREAM, 0));
+
+	*address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	GIVES(0, bind(server, (void *)address, size));
+	GIVES(0, listen(server, 8));
+	GIVES(0, getsockname(server, (void *)address, &size));
+	return server;
+}
+
 /* A connected pair: pair[0] the client, pair[1] the server's, made with `flags` of accept4; `room` bytes of buffer each. */
 __attribute__((unused)) static void stream_pair(int pair[2], int flags, int room)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t size = sizeof(address);
-	int server = (int)SYS(socket(AF_INET, SOCK_STREAM, 0));
+	struct sockaddr_in address;
+	int server = listener(&address);
 
-	GIVES(0, bind(server, (void *)&address, size));
-	GIVES(0, listen(server, 8));
-	GIVES(0, getsockname(server, (void *)&address, &size));
 	pair[0] = (int)SYS(socket(AF_INET, SOCK_STREAM, 0));
 	if (room)
 		GIVES(0, setsockopt(pair[0], SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)));
@@ -56,6 +65,24 @@ __attribute__((unused)) static void stream_pair(int pair[2], int flags, int room
 	if (room)
 		GIVES(0, setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)));
 	GIVES(0, close(server));
+}
+
+/* Ends the connection of `fd`, which may have another after that; the kernel forgets what waits in either direction. */
+__attribute__((unused)) static int dissolve(int fd)
+{
+	return connect(fd, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr));
+}
+
+/* The peer of a new connection that `fd` makes. */
+__attribute__((unused)) static int connect_anew(int fd)
+{
+	struct sockaddr_in address;
+	int server = listener(&address), peer;
+
+	CHECK(connect(fd, (void *)&address, sizeof(address)) == 0 || errno == EINPROGRESS);
+	peer = (int)SYS(accept(server, NULL, NULL));
+	GIVES(0, close(server));
+	return peer;
 }
 
 /*

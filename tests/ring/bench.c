@@ -128,7 +128,8 @@ int main(void)
 	printf("crossings %lu spun %lu slept %lu\n", stats.crossings, stats.spun, stats.slept);
 	compare_backends(thread);
 	start = now_ns();
-	ring_stop(thread);
+	if (ring_stop(thread) < 0)
+		return 1;
 	printf("stop: %.0f us\n", (now_ns() - start) / 1e3);
 	ring_resume();
 	start = now_ns();

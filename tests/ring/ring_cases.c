@@ -357,6 +357,7 @@ static void a_completed_call_keeps_its_result(void)
 }
 
 static int blocked_pipe[2];
+static volatile int times_held;
 
 static void *block_in_read(void *result)
 {
@@ -365,7 +366,9 @@ static void *block_in_read(void *result)
 
 	CHECK(ring_attach(thread));
 	args[1] = (long)lane_data(thread, 16);
-	*(long *)result = ring_call(thread, __NR_read, args, RING_RESTART);
+	while ((*(long *)result = ring_call(thread, __NR_read, args, RING_RESTART)) == -GATE_RESTART)
+		for (times_held++; !ring_attach(thread);)
+			usleep(1000);		/* the program's thread would take the gate */
 	ring_thread_exit(thread);
 	return NULL;
 }
@@ -379,11 +382,12 @@ static void stop_interrupts_and_others_go_on(void)
 	CHECK(pipe(blocked_pipe) == 0);
 	pthread_create(&thread, NULL, block_in_read, &result);
 	usleep(50000);
-	ring_stop(me);
+	CHECK(ring_stop(me) == 0);
 	CHECK(kill(before, 0) == -1 && errno == ESRCH);
 	CHECK(ring_helper_pid() == 0);
 	CHECK(!ring_attach(me));
-	usleep(20000);
+	while (times_held != 1)
+		usleep(1000);
 	ring_resume();
 	CHECK(write(blocked_pipe[1], "late", 4) == 4);
 	pthread_join(thread, NULL);
@@ -529,7 +533,7 @@ static void the_helper_has_nothing_of_the_program(void)
 {
 	char *heap = strdup(canary);
 
-	ring_stop(me);
+	CHECK(ring_stop(me) == 0);
 	ring_resume();
 	__asm__ volatile("movdqu (%0), %%xmm7\n movdqu (%0), %%xmm15" : : "r"(heap) : "xmm7", "xmm15");
 	CHECK(ring_attach(me));

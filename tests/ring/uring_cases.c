@@ -195,7 +195,7 @@ static void helper_without(uint32_t nr)
 	};
 	struct sock_fprog program = { sizeof filter / sizeof *filter, filter };
 
-	ring_stop(me);
+	CHECK(ring_stop(me) == 0);
 	ring_resume();
 	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
 	CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
@@ -219,7 +219,7 @@ static void a_new_helper_has_an_io_uring_of_its_own(void)
 {
 	uint64_t before = send_to_all();
 
-	ring_stop(me);
+	CHECK(ring_stop(me) == 0);
 	ring_resume();
 	CHECK(ring_attach(me));
 	CHECK(send_to_all() == 2 * before);

@@ -13,6 +13,7 @@ class Create:
     @host(exit="gate")
     def listen(fd: sock, backlog: int) -> zero: ...
     @host(exit="gate")
+    @handler
     @restarts
     def connect(fd: sock, addr: in_sockaddr[addrlen], addrlen: uint) -> zero: ...
     @handler
