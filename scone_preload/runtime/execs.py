@@ -85,11 +85,11 @@ def pins_for(path: str, shim: str, strict: bool) -> tuple[str, ...]:
     """
     found: list[str] = []
     with contextlib.suppress(SconeError, OSError):
-        program = classify(Path(path)).path
-        found += find_pins(str(program), dict(os.environb), same_search=False)
+        program = classify(Path(path))
+        found += find_pins(str(program.path), dict(os.environb), same_search=False)
         if strict and not found:
-            found += map(pin, closure_paths(program))
-        found.append(pin(str(program)))
+            found += map(pin, closure_paths(program.path))
+        found += map(pin, filter(None, (str(program.path), program.starter)))
     with contextlib.suppress(OSError):
         found.append(pin(shim))
     return tuple(found)
