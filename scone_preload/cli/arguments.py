@@ -37,7 +37,7 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         "--policy",
         "FILE",
         (),
-        "what is shielded, and what is allowed at all: scone.toml, or a rewritten program with one in it (docs/policy.md)",
+        "what is shielded and allowed: scone.toml (docs/policy.md), or a rewritten program with one in it",
     ),
     ("--preset", "NAME", PRESETS, "begin with the policy that comes for this program"),
     ("--strict", "", (), "allow only what the policy lists"),

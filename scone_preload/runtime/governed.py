@@ -91,7 +91,7 @@ def prepare(
     """Return what the host needs, and the environment that the program gets; raises SconeError before anything runs."""
     plan = _watching_plan(options) if options.learn else start_plan(options, environment)
     assert plan is not None
-    check_plan(plan, options.arguments)
+    check_plan(plan, options)
     start = Start(plan, nonce, environment)
     if plan.handlers:
         from scone_preload.runtime.handling import check_handlers  # lazy: only with handlers

@@ -36,6 +36,8 @@ class Governor:
         self.denials = Denials(say)
         self.files = Files()
         self.learner = Learner(options.learn, say) if options.learn else None
+        if self.learner is not None:
+            self.learner.note_start(options.arguments, start.environment)
         self._secrets = Secrets(start.environment, self._of_keystore)
         if start.plan.has_secrets:
             _hide(start)

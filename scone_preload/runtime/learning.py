@@ -8,18 +8,21 @@ process has ended, and is written again when the last one has: what a file of an
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from scone_preload.errors import SconeError
 from scone_preload.policy.calls import call_numbered
 from scone_preload.policy.document import Source
 from scone_preload.policy.image import access_word
 from scone_preload.policy.learn import Event, Learned, learn, learned_from, merge
+from scone_preload.policy.match import first_match
 from scone_preload.policy.system import PROBED
 from scone_preload.runtime import answers, wire
 from scone_preload.runtime.calls import send_all
 from scone_preload.runtime.deciding import open_flags, real_paths, socket_of
 
+GIVEN = "given"  # instead of a call
+VARIABLES = ("HOME", "LANG", "LANGUAGE", "LC_*", "LOGNAME", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 WATCHING = b'version = 1\nfiles.unlisted = "refuse"\nnetwork.unlisted = "refuse"\n'
 
 
@@ -37,6 +40,12 @@ class Learner:
         """Note a call of process `pid`, and let it go on."""
         self._note(message, pid)
         send_all(answer, answers.go())
+
+    def note_start(self, arguments: Sequence[str], variables: Iterable[bytes]) -> None:
+        """The first process is started with these; of the variables, those count that libc and programs look for."""
+        self._seen.update(("argument", one, GIVEN) for one in arguments)
+        names = sorted(map(os.fsdecode, variables))
+        self._seen.update(("variable", name, GIVEN) for name in names if first_match(VARIABLES, name) is not None)
 
     def note_exec(self, path: str) -> None:
         """A process executes this program."""

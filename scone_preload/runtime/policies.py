@@ -140,12 +140,13 @@ def check_unbuilt(plan: StartPlan) -> None:
         )
 
 
-def check_plan(plan: StartPlan, arguments: tuple[str, ...]) -> None:
+def check_plan(plan: StartPlan, options: Options) -> None:
     """Raise PolicyDenied where the policy asks for what this version can't do, or forbids an argument."""
     check_unbuilt(plan)
-    refused = refused_argument(plan.arguments, arguments)
-    if refused is not None:
-        raise PolicyDenied("denied by [arguments]", refused, "to allow it, write it into arguments.allow")
+    if refused_argument(plan.arguments, options.arguments) is not None:
+        from scone_preload.policy.decide import decide_arguments  # lazy: only to say why
+
+        raise decide_arguments(policy_of(options, os.getcwd(), plan)[0], options.arguments).error()
 
 
 def policed(
