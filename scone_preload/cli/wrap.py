@@ -153,7 +153,7 @@ def _complain(problem: SconeError) -> int:
         LOG.format = JSON
     facts = {"rule": problem.rule, "object": problem.thing, "remedy": problem.remedy}
     if isinstance(problem, PolicyDenied):
-        facts["place"] = problem.place
+        facts |= {"rule": problem.rule.removeprefix("denied by "), "place": problem.place}
     for log in (LOG,) if LOG.fd == STANDARD_ERROR else (LOG, Log(style=LOG.format)):
         log.write(str(problem), "error", "error", **facts)
     return problem.exit_status

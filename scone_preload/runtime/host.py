@@ -177,7 +177,7 @@ class Host:
         """Count an event, and say what is new; a denial by the policy is told by its line there."""
         text = self.events.take(event)
         if event.kind == "denied" and event.nr != wire.NO_CALL and self.authority is not None:
-            self.authority.governor.denied_call(event.nr)
+            self.authority.governor.denied_call(event.nr, event.header.pid)
         elif text:
             call = self.events.call_of(event)
             self.say(text, event.kind, LEVELS[event.kind], pid=event.header.pid, call=call)
@@ -212,7 +212,7 @@ class Host:
         if self.options.stats == "" and not self.first_reported:
             self.say_statistics()
         if self.authority is not None:
-            self.say(self.authority.governor.denials.summary())
+            self.authority.governor.denials.summarize()
         if self.log.fd == self.error_fd:
             self.log.fd = -1
         if self.error_fd >= 0:  # the number stays taken: handlers may still print

@@ -8,7 +8,8 @@ process has ended, and is written again when the last one has: what a file of an
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from scone_preload.errors import SconeError
 from scone_preload.policy.calls import call_numbered
@@ -21,6 +22,9 @@ from scone_preload.runtime import answers, wire
 from scone_preload.runtime.calls import send_all
 from scone_preload.runtime.deciding import open_flags, real_paths, socket_of
 
+if TYPE_CHECKING:
+    from scone_preload.log import Say
+
 GIVEN = "given"  # instead of a call
 VARIABLES = ("HOME", "LANG", "LANGUAGE", "LC_*", "LOGNAME", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 WATCHING = b'version = 1\nfiles.unlisted = "refuse"\nnetwork.unlisted = "refuse"\n'
@@ -29,7 +33,7 @@ WATCHING = b'version = 1\nfiles.unlisted = "refuse"\nnetwork.unlisted = "refuse"
 class Learner:
     """What was seen so far, by what it needs: (kind, object, call) -> how often."""
 
-    def __init__(self, path: str, say: Callable[[str], None]) -> None:
+    def __init__(self, path: str, say: "Say") -> None:
         self.path = path
         self._say = say
         self._seen: Counter[tuple[str, str, str]] = Counter()
@@ -91,7 +95,7 @@ class Learner:
                 file.write(text)
             os.replace(temporary, self.path)
         except (OSError, SconeError) as error:
-            self._say(f"scone-wrap: what was learned can't be written: {self.path}: {error}\n")
+            self._say(f"what was learned can't be written: {self.path}: {error}", "error", "error")
 
     def _read(self) -> Learned | None:
         try:

@@ -123,3 +123,66 @@ def test_an_enclave_that_stops_is_an_entry() -> None:
         (entry,) = [entry for entry in entries(process.stderr.read()) if entry["kind"] == "stopped"]
     assert (entry["level"], entry["pid"]) == ("error", process.pid)
     assert "helper" in str(entry["text"])
+
+
+POLICY = 'version = 1\n[files]\nunlisted = "system"\n[calls]\ndeny.uname = "EPERM"\n[exec]\nunlisted = "refuse"\n'
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "p.toml"
+    path.write_text(POLICY)
+    return path
+
+
+def denials(done: subprocess.CompletedProcess[str], thing: str) -> list[Entry]:
+    """What was told of denials of something, by its name."""
+    lines = [line for line in done.stderr.splitlines() if '"kind": "denied"' in line]
+    found = [json.loads(line[line.index("{") :]) for line in lines]  # the program's own words may stand before it
+    return [entry for entry in found if thing in entry["object"]]
+
+
+@pytest.mark.parametrize("mode", OPTIONS)
+def test_a_policys_denial_has_its_rule_object_place_and_remedy_apart(mode: str, policy: Path) -> None:
+    script = "for i in 1 2 3; do read x </etc/hostname; done; echo $$"
+    done = run(*OPTIONS[mode], "--log-format=json", "--policy", policy, "bash", "-c", script)
+    first, last = denials(done, "hostname")
+    facts = {
+        "rule": 'files.unlisted = "system"',
+        "object": "read /etc/hostname",
+        "place": f"{policy}:3",
+        "remedy": 'to allow it, write [files] read = ["/etc/hostname"]',
+    }
+    for entry in (first, last):
+        assert {name: entry[name] for name in facts} == facts
+        assert entry["level"] == "warning"
+        assert str(entry["text"]).endswith(": ".join(("denied by " + facts["rule"], *list(facts.values())[1:])))
+    assert (first["pid"], first["call"], "times" in first) == (int(done.stdout), "openat", False)
+    assert (last["times"], "pid" in last) == (3, False)
+
+
+def test_a_denied_call_and_a_denied_program_name_their_lines(policy: Path) -> None:
+    called = denials(run("--log-format=json", "--policy", policy, "uname"), "uname")
+    assert [(entry["call"], entry["object"], entry["place"]) for entry in called] == [
+        ("uname", "call uname", f"{policy}:5")
+    ]
+    assert called[0]["pid"]
+    (executed,) = denials(run("--log-format=json", "--policy", policy, "sh", "-c", "/bin/ls; true"), "bin/ls")
+    assert (executed["call"], executed["rule"], executed["place"]) == (
+        "execve", 'exec.unlisted = "refuse"', f"{policy}:7",
+    )  # fmt: skip
+
+
+def test_an_argument_that_the_policy_forbids_has_its_parts_too() -> None:
+    (entry,) = entries(run("--log-format=json", "--strict", "ls", "-l").stderr)
+    assert (entry["kind"], entry["rule"], entry["object"]) == ("error", 'arguments.unlisted = "refuse"', "argument -l")
+    assert (entry["place"], entry["remedy"]) == ("--strict", 'to allow it, write [arguments] allow = ["-l"]')
+
+
+def test_what_a_program_names_makes_no_line_of_its_own(policy: Path) -> None:
+    path = "/etc/a\nscone-wrap: all is well\x1b[2J"
+    text = run("--policy", policy, "head", "-c", "1", path).stderr
+    assert [line[:22] for line in text.splitlines() if line.startswith("scone-wrap: ")] == ["scone-wrap: denied by "]
+    assert "read /etc/a\\nscone-wrap: all is well\\x1b[2J: " in text
+    (entry,) = denials(run("--log-format=json", "--policy", policy, "head", "-c", "1", path), "/etc/a")
+    assert entry["object"] == f"read {path}"
