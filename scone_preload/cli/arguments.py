@@ -61,7 +61,12 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ),
     ("--log", "FILE", (), "append these lines to FILE, instead of writing them on standard error"),
     ("--no-io-uring", "", (), "let the helper's threads make plain calls only"),
-    ("--quiet", "", (), "don't say at the start, where standard error is a terminal, which mode runs"),
+    (
+        "--quiet",
+        "",
+        (),
+        "don't say, where standard error is a terminal, which mode runs, and under a policy what left unprotected",
+    ),
     (
         "--rewrite",
         "OUT",

@@ -93,6 +93,7 @@ def prepare(
     plan = _watching_plan(options) if options.learn else start_plan(options, environment)
     assert plan is not None
     check_plan(plan, options)
+    options.sums_up |= not options.learn and (options.has_own_log or (not options.quiet and os.isatty(2)))
     start = Start(plan, nonce, environment)
     if plan.handlers:
         from scone_preload.runtime.handling import check_handlers  # lazy: only with handlers

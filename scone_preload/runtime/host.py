@@ -28,7 +28,7 @@ from scone_preload.runtime.execs import decide
 from scone_preload.runtime.helpers import HelperWatch
 from scone_preload.runtime.names import call_names
 from scone_preload.runtime.sites import answer_sites
-from scone_preload.runtime.statistics import Totals, as_json, as_table
+from scone_preload.runtime.statistics import Totals, as_json, as_table, left, unprotected
 from scone_preload.runtime.tracing import format_trace
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class Host:
                 self.program_ended()
             if self.watched is not None:
                 self.watched.close()
+        self.sum_up()
         self.write_statistics()
         if self.authority is not None and self.authority.governor.learner is not None:
             self.authority.governor.learner.write()
@@ -194,6 +195,8 @@ class Host:
             learner.write()  # as the statistics: it is there when the program has ended
         if self.options.stats == "":
             self.say_statistics()  # here, not by the program: it may have closed its standard error
+        if self.log.fd == self.error_fd:  # a log of its own is told at the very end, with what later processes wrote
+            self.sum_up()
         self.write_statistics()  # the first process waits for the answer: who waits for its end finds the file
         return wire.build_text_answer(b"")
 
@@ -204,6 +207,16 @@ class Host:
             self.log.write("what crossed the boundary", "statistics", statistics=report)
         else:
             self.say(as_table(*known, complete=self.first_reported, names=call_names()))
+
+    def sum_up(self) -> None:
+        """Say once how much data left unprotected, where that is wanted."""
+        if not self.options.sums_up:
+            return
+        calls, size = left(self.totals, call_names())
+        text = unprotected(calls, size)
+        if text:
+            self.options.sums_up = False
+            self.log.write(text, "unprotected", calls_out=calls, bytes_out=size)
 
     def program_ended(self) -> None:
         """The first process is gone: say what it could not say itself, and let go of standard error."""

@@ -186,3 +186,48 @@ def test_what_a_program_names_makes_no_line_of_its_own(policy: Path) -> None:
     assert "read /etc/a\\nscone-wrap: all is well\\x1b[2J: " in text
     (entry,) = denials(run("--log-format=json", "--policy", policy, "head", "-c", "1", path), "/etc/a")
     assert entry["object"] == f"read {path}"
+
+
+UNPROTECTED = "left unprotected: "
+
+
+@pytest.mark.parametrize("mode", OPTIONS)
+def test_what_left_unprotected_is_summed_up_in_one_line(mode: str, tmp_path: Path) -> None:
+    written = run(*OPTIONS[mode], "--stats", "sh", "-c", "echo 12345; /bin/echo 123")
+    (line,) = [line for line in written.stderr.splitlines() if UNPROTECTED in line]
+    assert "2 calls wrote or sent data to files, sockets or terminal, at least 10 bytes: " in line
+    assert "--data and --tls" in line
+    assert UNPROTECTED not in run(*OPTIONS[mode], "--stats", "true").stderr
+
+
+def test_under_a_policy_it_is_an_entry_and_in_a_log_at_the_very_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = "echo 12345; (while kill -0 $$; do sleep 0.01; done; echo 123 >later) >/dev/null 2>&1 &"
+    done = subprocess.run(
+        [SCONE_WRAP, "--deny", "mount", f"--log={log}", "--log-format=json", "sh", "-c", script],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("12345\n", "")
+    deadline = time.monotonic() + 60
+    while UNPROTECTED not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (entry,) = [entry for entry in entries(log.read_text()) if entry["kind"] == "unprotected"]
+    assert isinstance(entry["bytes_out"], int)
+    assert entry["bytes_out"] >= 10
+
+
+def test_a_terminal_is_told_it_and_nobody_else(tmp_path: Path) -> None:
+    told = {}
+    for quiet in ([], ["--quiet"]):
+        controller, terminal = pty.openpty()
+        process = subprocess.Popen(
+            [SCONE_WRAP, *quiet, "--deny", "mount", "echo", "x"], stderr=terminal, stdout=terminal
+        )
+        os.close(terminal)
+        assert process.wait(60) == 0
+        told[bool(quiet)] = os.read(controller, 4096).decode()
+        os.close(controller)
+    assert [line[:32] for line in told[False].splitlines()[1:]] == ["x", "scone-wrap: left unprotected: 1 "]
+    assert told[True] == "x\r\n"
+    assert run("--deny", "mount", "echo", "x").stderr == ""
+    assert run("echo", "x").stderr == ""
