@@ -123,9 +123,16 @@ class MachineLacks(SconeError):
 
 
 class PolicyDenied(SconeError):
-    """The policy forbids it."""
+    """The policy forbids it, at `place` in it, if there is one."""
 
     exit_status = 126
+
+    def __init__(self, rule: str, thing: str, remedy: str, *, place: str = "") -> None:
+        super().__init__(rule, thing, remedy)
+        self.place = place
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.rule, self.thing, self.place, self.remedy) if part)
 
 
 class HostileHost(SconeError):

@@ -2,7 +2,7 @@
 
 One Log for the launcher and, since it is its fork, the runtime host. Every start imports this, so it imports only `os`.
 A JSON line has `time` (UTC), `level` (info, warning, error), `kind`, `text`, and what is known of: `pid`, `call`,
-`rule`, `object`, `remedy`, `place` (of the policy), `statistics` (docs/logs.md).
+`rule`, `object`, `remedy`, `place` (of the policy), `times`, `statistics` (docs/logs.md).
 """
 
 import os
@@ -12,9 +12,14 @@ PREFIX = "scone-wrap: "
 STANDARD_ERROR = 2
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Protocol, TypeAlias
 
     Fact: TypeAlias = str | int | dict[str, object]
+
+    class Say(Protocol):
+        """Something with the parameters of Log.say."""
+
+        def __call__(self, text: str, kind: str = "message", level: str = "info", **facts: Fact) -> None: ...
 
 
 class Log:
@@ -51,6 +56,11 @@ def json_line(text: str, kind: str, level: str, facts: "dict[str, Fact]") -> str
     stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now * 1000) % 1000:03d}Z"
     known = {name: value for name, value in facts.items() if value not in ("", 0)}
     return json.dumps({"time": stamp, "level": level, "kind": kind, **known, "text": text}) + "\n"
+
+
+def one_line(text: str) -> str:
+    """Return text in which nothing that a program named can begin another line, or steer a terminal."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -33,6 +33,7 @@ class Options:
         "stats_fd",
         "stats_latency",
         "stats_socket",
+        "sums_up",
         "syscalls",
         "trace",
         "trace_failing",
@@ -76,6 +77,7 @@ class Options:
         self.stats_latency = stats_latency
         self.log = log
         self.log_format = log_format
+        self.sums_up = stats == ""  # is it to be said at the end how much left unprotected?
         self.path = path  # of a rewritten program: then `binary` is its argument 0 alone
 
     @property
@@ -92,7 +94,7 @@ class Options:
             flags |= FLAG_TRACE_FAILING
         # The statistics' answer also tells the first process that its trace is written, so that both come before
         # the shell's next prompt.
-        if self.stats is not None or self.trace is not None or self.learn:
+        if self.stats is not None or self.trace is not None or self.learn or self.sums_up:
             flags |= FLAG_STATS
         if has_policy:
             flags |= FLAG_POLICY

@@ -133,20 +133,32 @@ def differences(path: Path, environment: Mapping[bytes, bytes]) -> list[str]:
     except OSError as error:
         raise UserError("can't be read", str(path), f"{error.strerror}; check the path") from None
     except ValueError as error:
-        return [f"damaged: {path}: {error}; {AGAIN}"]
+        return [f"damaged: {path}: {error}; {AGAIN}", *_changed_policy(path)]
     if record is None:
         raise UserError("not a rewritten program", str(path), "name one that scone-wrap --rewrite wrote")
     raw = path.read_bytes()
     return [*_in_file(path, raw, record), *_of_installation(record), *_outside(path, record, environment)]
 
 
+def _changed_policy(path: Path) -> Iterator[str]:
+    """Whether it was the policy that changed, of a record whose checksum is wrong."""
+    with suppress(ValueError):
+        record = read_record(str(path), damaged=True)
+        if record is not None:
+            yield from _policy_in_file(path, record)
+
+
 def _in_file(path: Path, raw: bytes, record: Record) -> Iterator[str]:
     if hashlib.sha256(restore(raw, record)).digest() != record.digest:
         yield f"damaged: {path}: it is not the original that it was made from; {AGAIN}"
-    if record.policy is not None and hashlib.sha256(record.policy).hexdigest() != record.policy_digest:
-        yield f"damaged: {path}: its policy is not the one that was embedded; {AGAIN}"
+    yield from _policy_in_file(path, record)
     if path.stat().st_mode & 0o6000:
         yield f"setuid or setgid: {path}: it will not start; chmod ug-s it"
+
+
+def _policy_in_file(path: Path, record: Record) -> Iterator[str]:
+    if record.policy is not None and hashlib.sha256(record.policy).hexdigest() != record.policy_digest:
+        yield f"policy changed: {path}: it is not the one that was embedded; {AGAIN}"
 
 
 def _of_installation(record: Record) -> Iterator[str]:

@@ -33,7 +33,12 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("--stats-latency", "", (), "time each call as well, for histograms on that socket; some nanoseconds a call"),
     ("--trace", "[=FILE]", (), "print every syscall, like strace, on standard error or in FILE"),
     ("--trace-failing", "", (), "print only the syscalls that fail; implies --trace"),
-    ("--policy", "FILE", (), "what is shielded, and what is allowed at all: scone.toml (docs/policy.md)"),
+    (
+        "--policy",
+        "FILE",
+        (),
+        "what is shielded and allowed: scone.toml (docs/policy.md), or a rewritten program with one in it",
+    ),
     ("--preset", "NAME", PRESETS, "begin with the policy that comes for this program"),
     ("--strict", "", (), "allow only what the policy lists"),
     ("--secret", "PATH=FROM", (), "serve a secret as a file: from keystore:NAME, env:NAME or file:PATH"),
@@ -56,13 +61,18 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ),
     ("--log", "FILE", (), "append these lines to FILE, instead of writing them on standard error"),
     ("--no-io-uring", "", (), "let the helper's threads make plain calls only"),
-    ("--quiet", "", (), "don't say at the start, where standard error is a terminal, which mode runs"),
+    (
+        "--quiet",
+        "",
+        (),
+        "don't say, where standard error is a terminal, which mode runs, and under a policy what left unprotected",
+    ),
     (
         "--rewrite",
         "OUT",
         (),
-        "write a copy of BINARY that runs wrapped, with these options, when it is started directly: for init systems"
-        " and entrypoints; start nothing",
+        "write a copy of BINARY that runs wrapped, with these options and this policy, when it is started directly: for"
+        " init systems and entrypoints; start nothing",
     ),
     ("--verify", "FILE", (), "say whether a rewritten program still matches its original, libraries and installation"),
     ("--show-shim", "", (), "print the C shim that is generated for BINARY, and start nothing"),

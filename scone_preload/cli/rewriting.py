@@ -2,12 +2,12 @@
 
 import os
 
-from scone_preload.cli.arguments import OPTIONS, Given, parse, split
+from scone_preload.cli.arguments import POLICY_FLAGS, Given, parse, split
 from scone_preload.elf.rewritten import Record, read_record
 from scone_preload.errors import BinaryNotFound, BinaryRefused, UserError
 from scone_preload.options import Options
 
-# What a rewritten program may take along; a policy is embedded as its text, not as the options that it came from.
+# What a rewritten program may take along as words. Of a policy it takes the text, not the options that it came from.
 EMBEDDED = (
     "--syscalls", "--exit-cost", "--stats", "--trace", "--trace-failing", "--no-io-uring", "--quiet", "--stats-socket",
     "--stats-latency", "--log-format", "--log",
@@ -41,11 +41,8 @@ def _record_of(file: str) -> Record:
 
 
 def _options_in(record: Record, file: str) -> list[str]:
-    if record.policy is None:
-        return record.options
-    if POLICY not in [name for name, *_ in OPTIONS]:
-        raise BinaryRefused("this version can't hold the policy in it", file, f"rewrite {record.source} again")
-    return [*record.options, f"{POLICY}={file}"]
+    """The words of the command line that it stands for; where a policy is in it, it is its own policy file."""
+    return record.options if record.policy is None else [*record.options, f"{POLICY}={file}"]
 
 
 def _is_same(named: str, file: str) -> bool:
@@ -58,21 +55,38 @@ def _is_same(named: str, file: str) -> bool:
         return False
 
 
-def rewrite_program(given: Given, rest: list[str], policy: bytes | None = None) -> str:
+def rewrite_program(given: Given, rest: list[str]) -> str:
     """Write the rewritten program that the command line asks for; return what to tell the user; raises SconeError."""
     from pathlib import Path  # lazy, as all below: the start of a rewritten program imports this module
 
     from scone_preload.build.rewrite import rewrite
     from scone_preload.runtime.launch import SHELL_PATH, find_binary
+    from scone_preload.runtime.policies import start_plan
 
     if len(rest) > 1:
         raise UserError("arguments can't be embedded", rest[1], "give them where the rewritten program is started")
-    parse(given, rest)
+    options = parse(given, rest)
     out = os.path.abspath(str(given["--rewrite"]))
-    words = [_word(name, value) for name, value in given.items() if name != "--rewrite"]
+    words = [_word(name, value) for name, value in given.items() if name not in ("--rewrite", POLICY, *POLICY_FLAGS)]
     binary = find_binary(rest[0], os.environ.get("PATH", SHELL_PATH))
+    policy = _policy_in(options)
     rewrite(Path(binary), Path(out), words, policy, dict(os.environb))
+    if policy is not None:
+        start_plan(Options(policy=out), dict(os.environb))  # read back, and kept: its first start doesn't wait for that
     return f"wrote {out}: start it directly; scone-wrap --verify says whether it still matches\n"
+
+
+def _policy_in(options: Options) -> bytes | None:
+    """The text of the effective policy, with where each line comes from; of secrets it has their sources only."""
+    from scone_preload.policy.plan import plan_for  # lazy: see above
+    from scone_preload.policy.render import render_with_places
+    from scone_preload.runtime.policies import check_unbuilt, policy_of
+
+    if not options.policy and not options.flags:
+        return None
+    policy, _ = policy_of(options, os.getcwd())
+    check_unbuilt(plan_for(policy, sources=()))
+    return render_with_places(policy).encode()
 
 
 def _word(name: str, value: str | None) -> str:

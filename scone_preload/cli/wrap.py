@@ -9,7 +9,7 @@ import sys
 from _signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]
 
 from scone_preload.cli.arguments import Given, parse, split, wants_json
-from scone_preload.errors import InternalError, SconeError, UserError
+from scone_preload.errors import InternalError, PolicyDenied, SconeError, UserError
 from scone_preload.log import JSON, LOG, STANDARD_ERROR, Log
 from scone_preload.options import Options
 
@@ -151,8 +151,11 @@ def _complain(problem: SconeError) -> int:
     """Say why nothing was started: in the log, and to whoever tried it."""
     if wants_json(sys.argv[1:]):
         LOG.format = JSON
+    facts = {"rule": problem.rule, "object": problem.thing, "remedy": problem.remedy}
+    if isinstance(problem, PolicyDenied):
+        facts |= {"rule": problem.rule.removeprefix("denied by "), "place": problem.place}
     for log in (LOG,) if LOG.fd == STANDARD_ERROR else (LOG, Log(style=LOG.format)):
-        log.write(str(problem), "error", "error", rule=problem.rule, object=problem.thing, remedy=problem.remedy)
+        log.write(str(problem), "error", "error", **facts)
     return problem.exit_status
 
 

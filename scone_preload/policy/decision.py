@@ -30,7 +30,7 @@ class Decision:
 
     def error(self) -> PolicyDenied:
         """Return the error that says so."""
-        return PolicyDenied(f"denied by {self.rule}", self.object, f"{self.where}: {self.remedy}")
+        return PolicyDenied(f"denied by {self.rule}", self.object, self.remedy, place=self.where)
 
 
 @dataclass(frozen=True, slots=True)

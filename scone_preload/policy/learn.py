@@ -14,6 +14,7 @@ from scone_preload.policy.effective import combine, parse, section
 from scone_preload.policy.group import absorb, covers, group, named, pattern_of, printable
 from scone_preload.policy.keys import attribute
 from scone_preload.policy.learn_sockets import SocketFacts, note_socket, socket_rules
+from scone_preload.policy.match import first_match
 from scone_preload.policy.model import Place, Policy
 from scone_preload.policy.read import read_layer
 from scone_preload.policy.render import render_with_comments
@@ -21,7 +22,8 @@ from scone_preload.policy.why import Why, added, read_why
 
 HEADER = """\
 # Written by scone-wrap --learn: what the program did, and nothing more. Behind each line stands why: the calls that
-# needed it, and how often each was made. Run it again with --learn and other work to add what that needs.
+# needed it, and how often each was made ("given": with the command line). Run it again with --learn and other work to
+# add what that needs. Other arguments and variables are passed as well, unless --strict is given.
 """
 BASE = b"""\
 version = 1
@@ -189,18 +191,18 @@ def _grouped(facts: Facts, key: str) -> Whys:
 
 
 def _with_lists(base: Policy, lists: Mapping[str, tuple[str, ...]], *, fresh: bool) -> Policy:
-    """Return the policy with these lists. What an old policy leaves open stays open."""
+    """Return the policy with these lists. What an old policy leaves open stays open, what it drops or sets stays so."""
     read, write, execute, programs, passed, arguments, calls = (lists[key] for key in LISTS)
     found = replace(
         base,
         files=replace(base.files, read=read, write=write, execute=execute),
         exec=replace(base.exec, programs=programs),
     )
-    if passed and (fresh or base.environment.unlisted == "drop"):
-        found = replace(found, environment=replace(base.environment, unlisted="drop", keep=passed))
-    if arguments and (fresh or base.arguments.allow):
-        unlisted = "refuse" if fresh else base.arguments.unlisted
-        found = replace(found, arguments=replace(base.arguments, unlisted=unlisted, allow=arguments))
+    if not base.arguments.fixed:
+        found = replace(found, arguments=replace(base.arguments, allow=arguments))
+    own = [name for name, _ in base.environment.set]
+    keep = tuple(name for name in passed if name not in own and first_match(base.environment.drop, name) is None)
+    found = replace(found, environment=replace(base.environment, keep=keep))
     if fresh or base.calls.allow:
         found = replace(found, calls=replace(base.calls, allow=calls))
     return found

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_TRUNC
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from scone_preload.errors import SconeError
 from scone_preload.handlers import Answer, Deny, File, Result
+from scone_preload.log import one_line
 from scone_preload.policy.calls import ALWAYS, call_numbered
 from scone_preload.policy.decision import Decision
 from scone_preload.policy.image import access_word
@@ -29,12 +31,14 @@ from scone_preload.runtime.handling import Handling
 from scone_preload.runtime.secrets import Identity, Secrets, identity, number_of
 from scone_preload.spec.model import Call as Row
 
+if TYPE_CHECKING:
+    from scone_preload.log import Say
+
 EACCES, EEXIST, EIO, ENOENT, ENOTDIR, EROFS = 13, 17, 5, 2, 20, 30
-Say = Callable[[str], None]
 
 
 class CallServer:
-    """One policy's answers; `refused` is told each denial, `say` what went wrong with a handler."""
+    """One policy's answers; `refused` is told each denial, of which process and call, `say` what else went wrong."""
 
     def __init__(
         self,
@@ -42,8 +46,8 @@ class CallServer:
         secrets: Secrets,
         files: Files,
         handling: Handling | None,
-        refused: Callable[[Decision], None],
-        say: Say,
+        refused: Callable[[Decision, int, str], None],
+        say: "Say",
     ) -> None:
         self.policy = policy
         self.secrets = secrets
@@ -61,7 +65,8 @@ class CallServer:
                 self.ask(row, message, pid, answer, packets or answers.go())
                 return
         except (SconeError, OSError) as error:
-            self.say(f"scone-wrap: a call could not be decided, and is denied: {error}\n")
+            words = f"a call could not be decided, and is denied: {error}"
+            self.say(words, "error", "error", pid=pid, call=row.name if row else "")
             packets = answers.fail(EIO)
         send_all(answer, packets)
 
@@ -77,14 +82,14 @@ class CallServer:
             return None
         if not decision.allowed and decision.object.removeprefix("connect ") in PROBED:
             return answers.fail(ENOENT)
-        return answers.go(answers.SAME) if decision.allowed else self.refuse(decision)
+        return answers.go(answers.SAME) if decision.allowed else self.refuse(decision, pid, row)
 
     def by_paths(
         self, row: Row, message: wire.Call, pid: int, decisions: Sequence[tuple[str, Decision]]
     ) -> list[bytes]:
         for _, decision in decisions:
             if not decision.allowed:
-                return self.refuse(decision)
+                return self.refuse(decision, pid, row)
         secret = secret_among(self.policy, [path for path, _ in decisions])
         if secret is not None:
             who = identity(pid)
@@ -109,8 +114,8 @@ class CallServer:
             self.files.note(number, Given(content=given.content, mode=given.mode, uid=uid, gid=gid))
         return answers.give(row, given, number=number)
 
-    def refuse(self, decision: Decision) -> list[bytes]:
-        self.refused(decision)
+    def refuse(self, decision: Decision, pid: int, row: Row) -> list[bytes]:
+        self.refused(decision, pid, row.name)
         return answers.stop() if decision.action == "stop" else answers.fail(decision.errno or EACCES)
 
     def has_handler(self, name: str) -> bool:
@@ -135,7 +140,8 @@ class CallServer:
                     packets = self.give(row, message, checked, identity(pid))
             except ValueError as error:
                 about = f" {call.path}" if call.path else ""
-                self.say(f"scone-wrap: handler of {call.name}{about} failed, the call is denied: {error}\n")
+                words = f"handler of {call.name}{about} failed, the call is denied: {error}"
+                self.say(one_line(words), "error", "error", pid=call.pid, call=call.name)
                 packets = answers.fail(EACCES)
             send_all(answer, otherwise if call.name in ALWAYS else packets)
 

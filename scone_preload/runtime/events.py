@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from scone_preload.log import one_line
 from scone_preload.runtime import wire
 
 TOLD_MAX = 1000  # different ones; the rest is only counted
@@ -28,7 +29,7 @@ class EventLog:
             return ""
         self._told.add(key)
         call = self.call_of(event)
-        text = event.text.decode(errors="backslashreplace")
+        text = one_line(event.text.decode(errors="backslashreplace"))
         if text in (call, "?"):
             text = "the program got an error; docs/syscalls.md says why, and what works instead"
         return f"scone-wrap: {': '.join(part for part in (self._worded[event.kind], call, text) if part)}\n"

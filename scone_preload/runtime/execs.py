@@ -34,9 +34,9 @@ def decide(message: wire.Exec, pid: int, authority: "Authority | None" = None) -
     nonce = 0
     try:
         if authority is not None:
-            decision = authority.governor.may_exec(real_program(message, pid))
+            decision = authority.governor.may_exec(real_program(message, pid), pid)
             if decision.allowed and decision.action != "unwrapped":
-                decision = interpreters_decision(authority.governor, Path(exec_path(message, pid))) or decision
+                decision = interpreters_decision(authority.governor, Path(exec_path(message, pid)), pid) or decision
             if not decision.allowed:
                 return wire.build_exec_answer(error=decision.errno)
             if decision.action == "unwrapped":
@@ -66,13 +66,13 @@ def real_program(message: wire.Exec, pid: int) -> str:
     return os.path.realpath(path) if path.startswith("/proc/") else followed(path, pid, last=True)
 
 
-def interpreters_decision(governor: "Governor", path: Path) -> "Decision | None":
+def interpreters_decision(governor: "Governor", path: Path, pid: int) -> "Decision | None":
     """Return the first denial among the programs that #! lines lead to, which are executed as well; None: there is
     none."""
     with contextlib.suppress(SconeError, OSError):
         program = classify(path)
         for interpreter in (*program.scripts, program.path)[1:]:
-            decision = governor.may_exec(os.path.realpath(interpreter))
+            decision = governor.may_exec(os.path.realpath(interpreter), pid)
             if not decision.allowed:
                 return decision
     return None
@@ -85,11 +85,11 @@ def pins_for(path: str, shim: str, strict: bool) -> tuple[str, ...]:
     """
     found: list[str] = []
     with contextlib.suppress(SconeError, OSError):
-        program = classify(Path(path)).path
-        found += find_pins(str(program), dict(os.environb), same_search=False)
+        program = classify(Path(path))
+        found += find_pins(str(program.path), dict(os.environb), same_search=False)
         if strict and not found:
-            found += map(pin, closure_paths(program))
-        found.append(pin(str(program)))
+            found += map(pin, closure_paths(program.path))
+        found += map(pin, filter(None, (str(program.path), program.starter)))
     with contextlib.suppress(OSError):
         found.append(pin(shim))
     return tuple(found)

@@ -9,13 +9,15 @@ import os
 
 from scone_preload.build.warm import find_pins, pin
 from scone_preload.errors import UserError
+from scone_preload.log import LOG
 from scone_preload.runtime.images import Images
 from scone_preload.runtime.policies import check_plan, policed, start_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from scone_preload.log import Fact, Say
     from scone_preload.options import Options
     from scone_preload.policy.start import StartPlan
     from scone_preload.runtime.governing import Governor
@@ -48,7 +50,7 @@ class Authority:
         self._options = options
         self._start = start
         self._governor: Governor | None = None
-        self.say: Callable[[str], None] = _say
+        self.say: Say = LOG.say
         self.images = Images(start.plan.calls, self._kept, strict=self._is_strict, ready=self._ready)
         self.images.expect(start.pid, start.pins, start.nonce)
 
@@ -58,7 +60,7 @@ class Authority:
         if self._governor is None:
             from scone_preload.runtime.governing import Governor  # lazy: the program would wait for its imports
 
-            self._governor = Governor(self._options, self._start, lambda text: self.say(text))
+            self._governor = Governor(self._options, self._start, self._tell)
         return self._governor
 
     @property
@@ -69,6 +71,9 @@ class Authority:
     def expire(self) -> float | None:
         """See Governor.expire."""
         return self._governor.expire() if self._governor else None
+
+    def _tell(self, text: str, kind: str = "message", level: str = "info", **facts: Fact) -> None:
+        self.say(text, kind, level, **facts)
 
     def _is_strict(self) -> bool:
         return not self._options.learn and self.governor.policy.exec.unlisted == "refuse"
@@ -81,17 +86,14 @@ class Authority:
         return self.governor.files.packets(files) if files else (0, [])
 
 
-def _say(text: str) -> None:
-    os.write(2, text.encode(errors="backslashreplace"))
-
-
 def prepare(
     options: Options, path: str, environment: dict[bytes, bytes], nonce: int
 ) -> tuple[Start, dict[bytes, bytes]]:
     """Return what the host needs, and the environment that the program gets; raises SconeError before anything runs."""
     plan = _watching_plan(options) if options.learn else start_plan(options, environment)
     assert plan is not None
-    check_plan(plan, options.arguments)
+    check_plan(plan, options)
+    options.sums_up |= not options.learn and (options.has_own_log or (not options.quiet and os.isatty(2)))
     start = Start(plan, nonce, environment)
     if plan.handlers:
         from scone_preload.runtime.handling import check_handlers  # lazy: only with handlers
@@ -99,7 +101,7 @@ def prepare(
         check_handlers(plan.handlers)  # what is no Python is found here, before anything runs; the host loads them
         start.handlers = plan.handlers
     for program in plan.unwrapped:
-        os.write(2, f"scone-wrap: the policy lets {program} run unwrapped: nothing of it is shielded\n".encode())
+        LOG.write(f"the policy lets {program} run unwrapped: nothing of it is shielded", "notice", "warning")
     options.arguments, given = policed(plan, options.arguments, environment)
     return start, given
 

@@ -5,13 +5,15 @@ table (in the plan) needs none of that.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from socket import socket
+from typing import TYPE_CHECKING
 
 from scone_preload.errors import SconeError
 from scone_preload.handlers import Handler
 from scone_preload.options import Options
+from scone_preload.policy.calls import call_numbered
 from scone_preload.policy.decide import decide_call, decide_exec
 from scone_preload.policy.decision import Decision
 from scone_preload.policy.model import Policy
@@ -25,17 +27,22 @@ from scone_preload.runtime.learning import Learner
 from scone_preload.runtime.policies import policy_of
 from scone_preload.runtime.secrets import Secrets
 
+if TYPE_CHECKING:
+    from scone_preload.log import Say
+
 
 class Governor:
     """One policy at work; `say` writes a line for the user."""
 
-    def __init__(self, options: Options, start: Start, say: Callable[[str], None]) -> None:
+    def __init__(self, options: Options, start: Start, say: "Say") -> None:
         self._options = options
         self._start = start
         self._say = say
         self.denials = Denials(say)
         self.files = Files()
         self.learner = Learner(options.learn, say) if options.learn else None
+        if self.learner is not None:
+            self.learner.note_start(options.arguments, start.environment)
         self._secrets = Secrets(start.environment, self._of_keystore)
         if start.plan.has_secrets:
             _hide(start)
@@ -57,19 +64,20 @@ class Governor:
             handling = Handling(self._handlers, self.policy.handlers.timeout_ms / 1000)
         return CallServer(self.policy, self._secrets, self.files, handling, self.denials.take, self._say)
 
-    def may_exec(self, path: str) -> Decision:
-        """Return what [exec] says of a program, its links followed; a denial is counted."""
+    def may_exec(self, path: str, pid: int) -> Decision:
+        """Return what [exec] says of a program, its links followed, for process `pid`; a denial is counted."""
         if self.learner is not None:
             self.learner.note_exec(path)
             return Decision(allowed=True, rule="--learn", object=path, where="default", action="wrapped")
         decision = decide_exec(self.policy, path)
         if not decision.allowed:
-            self.denials.take(decision)
+            self.denials.take(decision, pid, "execve")
         return decision
 
-    def denied_call(self, nr: int) -> None:
-        """A shim has denied a call by the policy's table: say by which line."""
-        self.denials.take(decide_call(self.policy, nr))
+    def denied_call(self, nr: int, pid: int) -> None:
+        """The shim of process `pid` has denied a call by the policy's table: say by which line."""
+        row = call_numbered(nr)
+        self.denials.take(decide_call(self.policy, nr), pid, row.name if row else "")
 
     def expire(self) -> float | None:
         """Deny what handlers did not answer in time; return the seconds until the next time runs out."""

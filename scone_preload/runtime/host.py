@@ -28,7 +28,7 @@ from scone_preload.runtime.execs import decide
 from scone_preload.runtime.helpers import HelperWatch
 from scone_preload.runtime.names import call_names
 from scone_preload.runtime.sites import answer_sites
-from scone_preload.runtime.statistics import Totals, as_json, as_table
+from scone_preload.runtime.statistics import Totals, as_json, as_table, left, unprotected
 from scone_preload.runtime.tracing import format_trace
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class Host:
                 self.program_ended()
             if self.watched is not None:
                 self.watched.close()
+        self.sum_up()
         self.write_statistics()
         if self.authority is not None and self.authority.governor.learner is not None:
             self.authority.governor.learner.write()
@@ -177,7 +178,7 @@ class Host:
         """Count an event, and say what is new; a denial by the policy is told by its line there."""
         text = self.events.take(event)
         if event.kind == "denied" and event.nr != wire.NO_CALL and self.authority is not None:
-            self.authority.governor.denied_call(event.nr)
+            self.authority.governor.denied_call(event.nr, event.header.pid)
         elif text:
             call = self.events.call_of(event)
             self.say(text, event.kind, LEVELS[event.kind], pid=event.header.pid, call=call)
@@ -194,6 +195,8 @@ class Host:
             learner.write()  # as the statistics: it is there when the program has ended
         if self.options.stats == "":
             self.say_statistics()  # here, not by the program: it may have closed its standard error
+        if self.log.fd == self.error_fd:  # a log of its own is told at the very end, with what later processes wrote
+            self.sum_up()
         self.write_statistics()  # the first process waits for the answer: who waits for its end finds the file
         return wire.build_text_answer(b"")
 
@@ -205,6 +208,16 @@ class Host:
         else:
             self.say(as_table(*known, complete=self.first_reported, names=call_names()))
 
+    def sum_up(self) -> None:
+        """Say once how much data left unprotected, where that is wanted."""
+        if not self.options.sums_up:
+            return
+        calls, size = left(self.totals, call_names())
+        text = unprotected(calls, size)
+        if text:
+            self.options.sums_up = False
+            self.log.write(text, "unprotected", calls_out=calls, bytes_out=size)
+
     def program_ended(self) -> None:
         """The first process is gone: say what it could not say itself, and let go of standard error."""
         self.selector.unregister(self.program_fd)
@@ -212,7 +225,7 @@ class Host:
         if self.options.stats == "" and not self.first_reported:
             self.say_statistics()
         if self.authority is not None:
-            self.say(self.authority.governor.denials.summary())
+            self.authority.governor.denials.summarize()
         if self.log.fd == self.error_fd:
             self.log.fd = -1
         if self.error_fd >= 0:  # the number stays taken: handlers may still print

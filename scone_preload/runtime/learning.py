@@ -8,25 +8,32 @@ process has ended, and is written again when the last one has: what a file of an
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from scone_preload.errors import SconeError
 from scone_preload.policy.calls import call_numbered
 from scone_preload.policy.document import Source
 from scone_preload.policy.image import access_word
 from scone_preload.policy.learn import Event, Learned, learn, learned_from, merge
+from scone_preload.policy.match import first_match
 from scone_preload.policy.system import PROBED
 from scone_preload.runtime import answers, wire
 from scone_preload.runtime.calls import send_all
 from scone_preload.runtime.deciding import open_flags, real_paths, socket_of
 
+if TYPE_CHECKING:
+    from scone_preload.log import Say
+
+GIVEN = "given"  # instead of a call
+VARIABLES = ("HOME", "LANG", "LANGUAGE", "LC_*", "LOGNAME", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 WATCHING = b'version = 1\nfiles.unlisted = "refuse"\nnetwork.unlisted = "refuse"\n'
 
 
 class Learner:
     """What was seen so far, by what it needs: (kind, object, call) -> how often."""
 
-    def __init__(self, path: str, say: Callable[[str], None]) -> None:
+    def __init__(self, path: str, say: "Say") -> None:
         self.path = path
         self._say = say
         self._seen: Counter[tuple[str, str, str]] = Counter()
@@ -37,6 +44,12 @@ class Learner:
         """Note a call of process `pid`, and let it go on."""
         self._note(message, pid)
         send_all(answer, answers.go())
+
+    def note_start(self, arguments: Sequence[str], variables: Iterable[bytes]) -> None:
+        """The first process is started with these; of the variables, those count that libc and programs look for."""
+        self._seen.update(("argument", one, GIVEN) for one in arguments)
+        names = sorted(map(os.fsdecode, variables))
+        self._seen.update(("variable", name, GIVEN) for name in names if first_match(VARIABLES, name) is not None)
 
     def note_exec(self, path: str) -> None:
         """A process executes this program."""
@@ -82,7 +95,7 @@ class Learner:
                 file.write(text)
             os.replace(temporary, self.path)
         except (OSError, SconeError) as error:
-            self._say(f"scone-wrap: what was learned can't be written: {self.path}: {error}\n")
+            self._say(f"what was learned can't be written: {self.path}: {error}", "error", "error")
 
     def _read(self) -> Learned | None:
         try:

@@ -10,6 +10,7 @@ import os
 from binascii import crc32
 
 from scone_preload.build.warm import objects_id
+from scone_preload.elf.rewritten import read_record
 from scone_preload.errors import PolicyDenied, UserError
 from scone_preload.paths import cache_directories, is_trusted
 from scone_preload.policy.start import (
@@ -49,20 +50,33 @@ def start_plan(options: Options, environment: Mapping[bytes, bytes]) -> StartPla
 
 def _given(options: Options, cwd: str) -> Sources:
     """What was given, in bytes: the policy's file, and the flags with what relative paths in them start from."""
-    flags = repr((options.flags, cwd)).encode(errors="surrogateescape")
-    policy = ((options.policy, _policy_text(options.policy)),) if options.policy else ()
+    flags = repr((options.flags, cwd if options.flags else "")).encode(errors="surrogateescape")
+    policy = (_policy_text(options.policy),) if options.policy else ()
     return (*policy, ("", flags))
 
 
-def _policy_text(path: str) -> bytes:
+def _policy_text(path: str) -> tuple[str, bytes]:
+    """Return what its lines are named by, and the text of a policy: of a file, or of a rewritten program."""
     try:
         with open(path, "rb") as file:
             text = file.read(POLICY_MAX + 1)
     except OSError as error:
         raise UserError("policy can't be read", path, f"{error.strerror}; check the path") from None
+    if text.startswith(b"\x7fELF"):
+        return f"policy in {path}", _embedded(path)
     if len(text) > POLICY_MAX:
         raise UserError("policy is too large", path, f"at most {POLICY_MAX} bytes")
-    return text
+    return path, text
+
+
+def _embedded(path: str) -> bytes:
+    try:
+        record = read_record(path)
+    except (OSError, ValueError) as error:
+        raise UserError("policy in a rewritten program can't be read", path, f"{error}; rewrite it again") from None
+    if record is None or record.policy is None:
+        raise UserError("program without a policy in it", path, "name a scone.toml")
+    return record.policy
 
 
 def _sources(given: Sources, preset: str) -> Sources:
@@ -107,26 +121,32 @@ def policy_of(options: Options, cwd: str, plan: StartPlan | None = None) -> tupl
 
     def preset(name: str) -> Source:
         asked.append(name)
-        text = known[-2][1] if known and known[-2][0] == name else _policy_text(preset_path(name))
+        text = known[-2][1] if known and known[-2][0] == name else _policy_text(preset_path(name))[1]
         return Source(preset_path(name), text)
 
-    text = known[0][1] if known and options.policy else _policy_text(options.policy) if options.policy else b""
-    file = Source(options.policy, text) if options.policy else None
+    given = known[0] if known and options.policy else _policy_text(options.policy) if options.policy else None
+    file = Source(*given) if given else None
     policy = effective(file, options.flags, cwd=cwd, preset=preset)
     return policy, asked[-1] if asked else ""
 
 
-def check_plan(plan: StartPlan, arguments: tuple[str, ...]) -> None:
-    """Raise PolicyDenied where the policy asks for what this version can't do, or forbids an argument."""
+def check_unbuilt(plan: StartPlan) -> None:
+    """Raise PolicyDenied where the policy asks for what this version can't do."""
     if plan.unbuilt:
         raise PolicyDenied(
             "this version can't shield that yet, and nothing runs unprotected",
             "; ".join(plan.unbuilt),
             "leave it out if it may cross in the clear",
         )
-    refused = refused_argument(plan.arguments, arguments)
-    if refused is not None:
-        raise PolicyDenied("denied by [arguments]", refused, "to allow it, write it into arguments.allow")
+
+
+def check_plan(plan: StartPlan, options: Options) -> None:
+    """Raise PolicyDenied where the policy asks for what this version can't do, or forbids an argument."""
+    check_unbuilt(plan)
+    if refused_argument(plan.arguments, options.arguments) is not None:
+        from scone_preload.policy.decide import decide_arguments  # lazy: only to say why
+
+        raise decide_arguments(policy_of(options, os.getcwd(), plan)[0], options.arguments).error()
 
 
 def policed(

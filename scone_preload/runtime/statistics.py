@@ -17,6 +17,10 @@ ROWS = (
     ("execs", "execs", "programs executed by wrapped processes"),
 )
 MOST_USED = 8
+SENDING = frozenset({
+    "write", "writev", "pwrite64", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg", "sendfile", "splice",
+    "copy_file_range", "vmsplice",
+})  # fmt: skip
 
 
 class Totals:
@@ -70,6 +74,20 @@ def as_table(totals: Totals, events: Mapping[str, int], *, complete: bool, names
     if not complete:
         lines.append("the first process ended without reporting (killed?): its own counts are missing")
     return "".join(f"scone-wrap: {line.rstrip()}\n" for line in lines)
+
+
+def left(totals: Totals, names: Mapping[int, str]) -> tuple[int, int]:
+    """Return by how many calls data left, and of how many bytes that is known."""
+    calls = sum(count for name, count in used_calls(totals, names) if name in SENDING)
+    return calls, totals.one("bytes_out")
+
+
+def unprotected(calls: int, size: int) -> str:
+    """Return what the user is told at the end of the data that left, in one line; "" where none did."""
+    if not calls:
+        return ""
+    what = f"{calls:,} calls wrote or sent data to files, sockets or terminal, at least {size:,} bytes"
+    return f"left unprotected: {what}: no flag shields it in this version (--data and --tls will; now they are refused)"
 
 
 def per_turn(totals: Totals) -> str:

@@ -123,3 +123,111 @@ def test_an_enclave_that_stops_is_an_entry() -> None:
         (entry,) = [entry for entry in entries(process.stderr.read()) if entry["kind"] == "stopped"]
     assert (entry["level"], entry["pid"]) == ("error", process.pid)
     assert "helper" in str(entry["text"])
+
+
+POLICY = 'version = 1\n[files]\nunlisted = "system"\n[calls]\ndeny.uname = "EPERM"\n[exec]\nunlisted = "refuse"\n'
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "p.toml"
+    path.write_text(POLICY)
+    return path
+
+
+def denials(done: subprocess.CompletedProcess[str], thing: str) -> list[Entry]:
+    """What was told of denials of something, by its name."""
+    lines = [line for line in done.stderr.splitlines() if '"kind": "denied"' in line]
+    found = [json.loads(line[line.index("{") :]) for line in lines]  # the program's own words may stand before it
+    return [entry for entry in found if thing in entry["object"]]
+
+
+@pytest.mark.parametrize("mode", OPTIONS)
+def test_a_policys_denial_has_its_rule_object_place_and_remedy_apart(mode: str, policy: Path) -> None:
+    script = "for i in 1 2 3; do read x </etc/hostname; done; echo $$"
+    done = run(*OPTIONS[mode], "--log-format=json", "--policy", policy, "bash", "-c", script)
+    first, last = denials(done, "hostname")
+    facts = {
+        "rule": 'files.unlisted = "system"',
+        "object": "read /etc/hostname",
+        "place": f"{policy}:3",
+        "remedy": 'to allow it, write [files] read = ["/etc/hostname"]',
+    }
+    for entry in (first, last):
+        assert {name: entry[name] for name in facts} == facts
+        assert entry["level"] == "warning"
+        assert str(entry["text"]).endswith(": ".join(("denied by " + facts["rule"], *list(facts.values())[1:])))
+    assert (first["pid"], first["call"], "times" in first) == (int(done.stdout), "openat", False)
+    assert (last["times"], "pid" in last) == (3, False)
+
+
+def test_a_denied_call_and_a_denied_program_name_their_lines(policy: Path) -> None:
+    called = denials(run("--log-format=json", "--policy", policy, "uname"), "uname")
+    assert [(entry["call"], entry["object"], entry["place"]) for entry in called] == [
+        ("uname", "call uname", f"{policy}:5")
+    ]
+    assert called[0]["pid"]
+    (executed,) = denials(run("--log-format=json", "--policy", policy, "sh", "-c", "/bin/ls; true"), "bin/ls")
+    assert (executed["call"], executed["rule"], executed["place"]) == (
+        "execve", 'exec.unlisted = "refuse"', f"{policy}:7",
+    )  # fmt: skip
+
+
+def test_an_argument_that_the_policy_forbids_has_its_parts_too() -> None:
+    (entry,) = entries(run("--log-format=json", "--strict", "ls", "-l").stderr)
+    assert (entry["kind"], entry["rule"], entry["object"]) == ("error", 'arguments.unlisted = "refuse"', "argument -l")
+    assert (entry["place"], entry["remedy"]) == ("--strict", 'to allow it, write [arguments] allow = ["-l"]')
+
+
+def test_what_a_program_names_makes_no_line_of_its_own(policy: Path) -> None:
+    path = "/etc/a\nscone-wrap: all is well\x1b[2J"
+    text = run("--policy", policy, "head", "-c", "1", path).stderr
+    assert [line[:22] for line in text.splitlines() if line.startswith("scone-wrap: ")] == ["scone-wrap: denied by "]
+    assert "read /etc/a\\nscone-wrap: all is well\\x1b[2J: " in text
+    (entry,) = denials(run("--log-format=json", "--policy", policy, "head", "-c", "1", path), "/etc/a")
+    assert entry["object"] == f"read {path}"
+
+
+UNPROTECTED = "left unprotected: "
+
+
+@pytest.mark.parametrize("mode", OPTIONS)
+def test_what_left_unprotected_is_summed_up_in_one_line(mode: str, tmp_path: Path) -> None:
+    written = run(*OPTIONS[mode], "--stats", "sh", "-c", "echo 12345; /bin/echo 123")
+    (line,) = [line for line in written.stderr.splitlines() if UNPROTECTED in line]
+    assert "2 calls wrote or sent data to files, sockets or terminal, at least 10 bytes: " in line
+    assert "--data and --tls" in line
+    assert UNPROTECTED not in run(*OPTIONS[mode], "--stats", "true").stderr
+
+
+def test_under_a_policy_it_is_an_entry_and_in_a_log_at_the_very_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = "echo 12345; (while kill -0 $$; do sleep 0.01; done; echo 123 >later) >/dev/null 2>&1 &"
+    done = subprocess.run(
+        [SCONE_WRAP, "--deny", "mount", f"--log={log}", "--log-format=json", "sh", "-c", script],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("12345\n", "")
+    deadline = time.monotonic() + 60
+    while UNPROTECTED not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (entry,) = [entry for entry in entries(log.read_text()) if entry["kind"] == "unprotected"]
+    assert isinstance(entry["bytes_out"], int)
+    assert entry["bytes_out"] >= 10
+
+
+def test_a_terminal_is_told_it_and_nobody_else(tmp_path: Path) -> None:
+    told = {}
+    for quiet in ([], ["--quiet"]):
+        controller, terminal = pty.openpty()
+        process = subprocess.Popen(
+            [SCONE_WRAP, *quiet, "--deny", "mount", "echo", "x"], stderr=terminal, stdout=terminal
+        )
+        os.close(terminal)
+        assert process.wait(60) == 0
+        told[bool(quiet)] = os.read(controller, 4096).decode()
+        os.close(controller)
+    assert [line[:32] for line in told[False].splitlines()[1:]] == ["x", "scone-wrap: left unprotected: 1 "]
+    assert told[True] == "x\r\n"
+    assert run("--deny", "mount", "echo", "x").stderr == ""
+    assert run("echo", "x").stderr == ""

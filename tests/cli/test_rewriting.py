@@ -334,3 +334,89 @@ class TestVerify:
         refused(run(scone_wrap, "--verify", "/bin/true"), 125, "not a rewritten program")
         refused(run(scone_wrap, "--verify", "/nowhere"), 125, "can't be read")
         refused(run(scone_wrap, "--verify", "/bin/true", "x"), 125, "--verify stands alone")
+
+
+CALM = '[files]\nunlisted = "system"\n[environment]\nunlisted = "drop"\npass = ["PATH", "HOME"]\n'
+
+
+def with_policy(scone_wrap: Path, binary: str, folder: Path, text: str, *options: str) -> Path:
+    """A rewritten program with this policy in it, whose file is gone by now."""
+    (folder / "p.toml").write_text(f"version = 1\n{text}")
+    out = folder / f"{Path(binary).name}-wrapped"
+    done = run(scone_wrap, "--policy", "p.toml", *options, "--rewrite", out, binary, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    (folder / "p.toml").unlink()
+    return out
+
+
+class TestPolicy:
+    @pytest.mark.parametrize("mode", OPTIONS)
+    def test_it_runs_under_the_policy_in_it(self, scone_wrap: Path, tmp_path: Path, mode: str) -> None:
+        out = with_policy(scone_wrap, "/bin/cat", tmp_path, CALM, *OPTIONS[mode], "--env", "A=b")
+        done = run(out, "/etc/hostname", cwd="/")
+        assert (done.returncode, done.stdout) == (1, "")
+        line = f'denied by files.unlisted = "system": read /etc/hostname: policy in {out}:'
+        assert done.stderr.startswith(f"scone-wrap: {line}")
+        given = run(out, "/proc/self/environ", env={"PATH": "/bin", "HOME": "/", "DROPPED": "1"})
+        assert given.stdout == "PATH=/bin\0HOME=/\0A=b\0"
+
+    def test_flags_are_enough_and_the_text_in_it_is_the_effective_policy(
+        self, scone_wrap: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        flags = ["--preset", "sqlite", "--deny", "uname", "--secret", "/run/secrets/a=env:TOPSECRET"]
+        environment = {"PATH": "/usr/bin:/bin", "TOPSECRET": "xyzzy-0451"}
+        assert run(scone_wrap, *flags, "--rewrite", out, "/bin/cat", env=environment).returncode == 0
+        assert b"xyzzy-0451" not in out.read_bytes()
+        words = [
+            [line.partition("  #")[0] for line in run(scone_wrap, *way, "--print-policy").stdout.splitlines()]
+            for way in (flags, ["--policy", str(out)])
+        ]
+        assert words[0] == words[1]
+        assert run(out, "/run/secrets/a", env=environment).stdout == "xyzzy-0451"
+        lost = run(out, "/run/secrets/a", env={"PATH": "/bin"})
+        assert (lost.returncode, "set TOPSECRET for scone-wrap" in lost.stderr) == (120, True)
+
+    def test_strict_measures_the_starter_too_at_a_start_and_at_an_exec(self, scone_wrap: Path, tmp_path: Path) -> None:
+        inner = tmp_path / "true-again"
+        assert run(scone_wrap, "--rewrite", inner, "/bin/true").returncode == 0
+        unknown = tmp_path / "unknown"  # a rewritten program that this user's cache has never seen
+        shutil.copy(inner, unknown)
+        programs = f'[exec]\nunlisted = "refuse"\nprograms = ["{inner}", "{unknown}"]\n'
+        out = with_policy(scone_wrap, "/bin/sh", tmp_path, programs)
+        done = run(out, "-c", f"{inner} && {unknown} && echo both; /bin/ls")
+        assert done.stdout == "both\n", done.stderr
+        assert "denied by exec.unlisted" in done.stderr
+
+    def test_a_changed_byte_of_the_policy_is_refused_and_named(self, scone_wrap: Path, tmp_path: Path) -> None:
+        out = with_policy(scone_wrap, "/bin/cat", tmp_path, CALM)
+        assert run(scone_wrap, "--verify", out).returncode == 0
+        raw = out.read_bytes()
+        at = raw.rindex(b'"system"')
+        out.write_bytes(raw[:at] + b'"pass"  ' + raw[at + 8 :])
+        done = run(out, "/etc/hostname")
+        assert (done.returncode, done.stdout) == (126, "")
+        assert "damaged rewritten program" in done.stderr
+        verdict = run(scone_wrap, "--verify", out)
+        assert verdict.returncode == 1
+        assert f"policy changed: {out}: " in verdict.stdout
+
+    def test_one_whose_checksum_was_made_anew_is_found_by_verify(self, scone_wrap: Path, tmp_path: Path) -> None:
+        out = with_policy(scone_wrap, "/bin/cat", tmp_path, CALM)
+        record = read_record(str(out))
+        assert record is not None
+        assert record.policy is not None
+        original = restore(out.read_bytes(), record)
+        record.policy = record.policy.replace(b'"system"', b'"pass"')
+        out.write_bytes(compose(original, record))
+        verdict = run(scone_wrap, "--verify", out)
+        assert (verdict.returncode, verdict.stdout.splitlines()[0].partition(": ")[0]) == (1, "policy changed")
+
+    def test_what_can_not_be_embedded_is_refused_before_anything_is_written(
+        self, scone_wrap: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        refused(run(scone_wrap, "--tls", "443", "--rewrite", out, "/bin/true"), 126, "can't shield that yet")
+        refused(run(scone_wrap, "--learn", "p.toml", "--rewrite", out, "/bin/true"), 125, "--learn")
+        refused(run(scone_wrap, "--policy", "/bin/true", "--rewrite", out, "/bin/true"), 125, "without a policy in it")
+        assert not out.exists()

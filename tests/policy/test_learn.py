@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scone_preload.policy.document import Source
-from scone_preload.policy.effective import parse
+from scone_preload.policy.effective import effective, parse
 from scone_preload.policy.explain import decide
 from scone_preload.policy.group import group, pattern_of
 from scone_preload.policy.learn import Event, Learned, learn, learned_from, merge
@@ -64,6 +64,14 @@ def denied(learned: Learned, events: list[Event]) -> list[str]:
 @given(EVENTS)
 def test_what_was_done_is_allowed(events: list[Event]) -> None:
     assert denied(learn(events), events) == []
+
+
+@MERGED
+@given(EVENTS, EVENTS)
+def test_with_strict_it_is_allowed_as_well(first: list[Event], second: list[Event]) -> None:
+    merged = merge(again(learn(first)), learn(second))
+    policy = effective(Source("p.toml", merged.text().encode()), [("--strict", None)])
+    assert denied(Learned(policy, {}), first + second) == []
 
 
 @MERGED
@@ -133,6 +141,34 @@ def test_what_a_person_wrote_stays() -> None:
     assert '"/etc/mine",  # because I say so\n' in merged.text()
     assert '[[network.listen]]  # the shop\nport = 80\nshield = "tls"\n' in merged.text()
     assert merged.policy.calls.allow == (), "an open list of calls stays open"
+
+
+def given_start(*arguments: str, variables: tuple[str, ...] = ()) -> list[Event]:
+    events = [Event(kind="argument", object=one, call="given") for one in arguments]
+    return events + [Event(kind="variable", object=name, call="given") for name in variables]
+
+
+def test_arguments_are_listed_with_why_and_others_pass_unless_strict() -> None:
+    merged = merge(again(learn(given_start())), learn(given_start("-l", "/usr", variables=("PATH",))))
+    assert '[arguments]\nallow = [\n    "-l",  # given 1\n    "/usr",  # given 1\n]\n' in merged.text()
+    assert '[environment]\npass = [\n    "PATH",  # given 1\n]\n' in merged.text()
+    assert decide(merged.policy, "arguments -a").allowed
+    strict = effective(Source("p.toml", merged.text().encode()), [("--strict", None)])
+    assert decide(strict, "arguments -l /usr").allowed
+    assert not decide(strict, "arguments -a").allowed
+    assert not decide(strict, "variable HOME").allowed
+    assert merged.policy.calls.allow == (), "the start was no call of the program's"
+
+
+def test_what_a_person_fixed_set_or_dropped_is_not_learned_over() -> None:
+    text = (
+        'version = 1\n[environment]\nset.TZ = "UTC"\ndrop = ["LC_*"]\n[arguments]\nfixed = ["--port", "1"]\n'
+        '[calls]\nallow = ["read"]\n'
+    )
+    events = given_start("--port", "2", variables=("TZ", "LC_ALL", "HOME"))
+    policy = merge(learned_from(Source("p.toml", text.encode())), learn(events)).policy
+    assert (policy.arguments.fixed, policy.arguments.allow) == (("--port", "1"), ())
+    assert policy.environment.keep == ("HOME",)
 
 
 @pytest.mark.parametrize(

@@ -123,8 +123,9 @@ def test_p7_a_learned_policy_lets_a_program_do_the_same_again(
     policy = str(place / "learned.toml")
     first = once(mode, case.argv, place, "--learn", policy, text=case.text)
     assert (first.returncode, first.stderr) == (0, ""), first.stderr
-    again = once(mode, case.argv, place, "--policy", policy, text=case.text)
-    assert (again.returncode, again.stdout, again.stderr) == (0, first.stdout, "")
+    for strict in ([], ["--strict"]):
+        again = once(mode, case.argv, place, "--policy", policy, *strict, text=case.text)
+        assert (again.returncode, again.stdout, again.stderr) == (0, first.stdout, "")
     more = once(
         mode,
         case.more,
@@ -301,7 +302,7 @@ def test_p7_a_learned_policy_lets_a_server_serve_again_and_refuses_one_more_step
 ) -> None:
     kind, port, policy = SERVERS[name], free_port(), place / "learned.toml"
     argv: list[str | Path] = [*kind.prepare(place, port)]
-    for options in (["--learn", str(policy)], ["--policy", str(policy)]):
+    for options in (["--learn", str(policy)], ["--policy", str(policy)], ["--policy", str(policy), "--strict"]):
         server = Server(mode, argv, place=place, user=ORDINARY_USER, options=options)
         try:
             server.wait_for_port(port)

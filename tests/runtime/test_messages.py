@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from scone_preload.errors import BadMessage, HostileHost
 from scone_preload.handlers import Call, Deny, File, Result, result
+from scone_preload.log import Log
 from scone_preload.policy.calls import call_numbered
 from scone_preload.policy.effective import parse
 from scone_preload.runtime import answers, wire
@@ -175,8 +176,8 @@ def test_every_buffer_that_handlers_may_fill_has_a_bound() -> None:
 def test_p3_every_question_is_answered_once_with_one_whole_head(
     nr: int, args: list[int], strings: dict[int, bytes]
 ) -> None:
-    server = CallServer(POLICY, Secrets({b"A": b"1"}, lambda name: b""), Files(), None, lambda decision: None,
-                        lambda text: None)  # fmt: skip
+    server = CallServer(POLICY, Secrets({b"A": b"1"}, lambda name: b""), Files(), None, lambda *denial: None,
+                        Log(-1).say)  # fmt: skip
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with mine:
         server.take(message_of(nr, args, strings), os.getpid(), theirs)

@@ -65,7 +65,8 @@ def test_variables_and_arguments_are_what_the_policy_gives(tmp_path: Path) -> No
     assert sorted(done.out.split(b"\0")) == [b"", b"FIXED=1", b"KEEP_A=a"]
     refused = run(Mode.SYNC, ["env", "-i"], cwd=tmp_path, options=policy, environment=given)
     assert (refused.status, refused.out) == (126, b"")
-    assert b"denied by [arguments]: -i: to allow it, write it into arguments.allow" in refused.err
+    assert b'denied by arguments.unlisted = "refuse": argument -i: ' in refused.err
+    assert b': to allow it, write [arguments] allow = ["-i"]\n' in refused.err
     more = run(Mode.SYNC, ["env", "-0"], cwd=tmp_path, options=(*policy, "--env", "OTHER", "--env", "NEW=2"),
                environment=given)  # fmt: skip
     assert sorted(more.out.split(b"\0")) == [b"", b"FIXED=1", b"KEEP_A=a", b"NEW=2", b"OTHER=c"]
