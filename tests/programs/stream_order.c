@@ -365,21 +365,55 @@ static void take_all(int signal)
 }
 
 /* Calls that don't wait natively, and have to when the helper has something to send: a handler still runs. */
-CASE(a_signal_is_handled_while_a_full_peer_holds_up_a_limit)
+static void is_held_up(void (*act)(int fd))
 {
 	struct sigaction action = { .sa_handler = take_all };
-	struct rlimit limit;
 	int pair[2];
 
 	fill_blocking(pair);
 	full_peer = pair[0];
 	GIVES(0, sigaction(SIGALRM, &action, NULL));
 	GIVES(0, setitimer(ITIMER_REAL, &(struct itimerval){ .it_value = { 0, 200000 } }, NULL));
-	GIVES(0, getrlimit(RLIMIT_CORE, &limit));
-	GIVES(0, setrlimit(RLIMIT_CORE, &limit));
+	act(pair[1]);
 	while (!is_taken)
 		sleep_ms(10);
 }
+
+static void limit_set(int fd)
+{
+	struct rlimit limit;
+
+	(void)fd;
+	GIVES(0, getrlimit(RLIMIT_CORE, &limit));
+	GIVES(0, setrlimit(RLIMIT_CORE, &limit));
+}
+
+static void duplicate(int fd)
+{
+	GIVES(0, close((int)SYS(dup(fd))));
+}
+
+static void encrypt(int fd)
+{
+	CHECK(setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", 4) == 0 || errno == ENOENT);
+}
+
+static void give_away(int fd)
+{
+	union { struct cmsghdr header; char room[CMSG_SPACE(4)]; } control = { .header = { CMSG_LEN(4), SOL_SOCKET, SCM_RIGHTS } };
+	struct iovec part = { "x", 1 };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	int way_fds[2];
+
+	memcpy(CMSG_DATA(&control.header), &fd, 4);
+	GIVES(0, socketpair(AF_UNIX, SOCK_STREAM, 0, way_fds));
+	GIVES(1, sendmsg(way_fds[0], &message, 0));
+}
+
+CASE(a_signal_is_handled_while_a_full_peer_holds_up_a_limit) { is_held_up(limit_set); }
+CASE(a_signal_is_handled_while_a_full_peer_holds_up_a_duplicate) { is_held_up(duplicate); }
+CASE(a_signal_is_handled_while_a_full_peer_holds_up_a_change_to_tls) { is_held_up(encrypt); }
+CASE(a_signal_is_handled_while_a_full_peer_holds_up_a_gift) { is_held_up(give_away); }
 
 static void *take_all_late(void *argument)
 {
