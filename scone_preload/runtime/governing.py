@@ -43,7 +43,7 @@ class Governor:
         self.learner = Learner(options.learn, say) if options.learn else None
         if self.learner is not None:
             self.learner.note_start(options.arguments, start.environment)
-        self._secrets = Secrets(start.environment, self._of_keystore)
+        self._secrets = Secrets(start.environment, start.kept)
         if start.plan.has_secrets:
             _hide(start)
         self._trouble: SconeError | None = None
@@ -99,24 +99,10 @@ class Governor:
         if self._start.plan.has_secrets:
             self._secrets.check(self.policy.secrets)
 
-    def _of_keystore(self, name: str) -> bytes:
-        from scone_preload.keys.files import keystore_directory  # lazy: `cryptography` costs 20 ms
-        from scone_preload.keys.format import Purpose
-        from scone_preload.keys.store import open_keystore
-        from scone_preload.keys.unlock import Unlock
-
-        unlock = Unlock(environment=self._start.environment)
-        place = keystore_directory(self._start.environment)
-        with open_keystore(place, unlock, create=False) as store, store.key(name, Purpose.SECRET) as secret:
-            return secret.reveal()
-
 
 def _hide(start: Start) -> None:
     """Keep what secrets are made of out of core dumps, and out of this process's own /proc/PID/environ."""
-    from scone_preload.keys.memory import forbid_dumps, wipe_initial_environment  # lazy: ctypes
+    from scone_preload.keys.memory import forbid_dumps, forget_variables  # lazy: ctypes
 
-    names = {os.fsencode(name) for name in start.plan.environment[4]}
-    wipe_initial_environment({name: value for name, value in start.environment.items() if name in names})
+    forget_variables(start.environment, {os.fsencode(name) for name in start.plan.environment[4]})
     forbid_dumps()
-    for name in names:
-        os.environb.pop(name, None)
