@@ -47,7 +47,8 @@ class Session:
     def open(self, *, create: bool = True) -> Keystore:
         """The keystore; says it if it was made."""
         passphrase = partial(self.passphrase, "old")
-        unlock = Unlock(os.environb, self.given.options.get("--open-with", ""), passphrase)
+        key_file = self.given.options.get("--open-with") or os.environ.get("SCONE_KEYS_OPEN_WITH", "")
+        unlock = Unlock(os.environb, key_file, passphrase)
         store = open_keystore(self.path, unlock, create=create)
         if store.told:
             say(store.told)

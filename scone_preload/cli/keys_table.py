@@ -40,7 +40,7 @@ EVERYWHERE = (
     Option("--keystore", "DIR", "use the keystore in DIR; else $SCONE_KEYSTORE, else the user's data directory"),
     Option("--passphrase-file", "FILE", "open the keystore with the passphrase in FILE; else"
            " $SCONE_KEYS_PASSPHRASE, else it is asked for"),
-    Option("--open-with", "FILE", "open the keystore with this key file"),
+    Option("--open-with", "FILE", "open the keystore with this key file; else $SCONE_KEYS_OPEN_WITH"),
     Option("--help", "", "print this help"),
     Option("--version", "", "print the version"),
     Option("--print-completion", "SHELL", "print a completion script for bash, zsh or fish"),

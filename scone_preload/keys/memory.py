@@ -12,7 +12,7 @@ import ctypes
 import mmap
 import os
 import resource
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Set
 from types import TracebackType
 
 from scone_preload.errors import KeystoreError, MachineLacks
@@ -120,6 +120,14 @@ def wipe_initial_environment(variables: Mapping[bytes, bytes]) -> int:
             wiped += 1
         at += len(one) + 1
     return wiped
+
+
+def forget_variables(environment: Mapping[bytes, bytes], names: Set[bytes]) -> None:
+    """Take these variables out of os.environb, and zero them where /proc/self/environ shows them; `environment` has
+    their values. A child of this process doesn't show them either."""
+    wipe_initial_environment({name: environment[name] for name in names & environment.keys()})
+    for name in names:
+        os.environb.pop(name, None)
 
 
 def key_of_hex(text: bytes, what: str) -> SecretBuffer:

@@ -19,9 +19,9 @@ from scone_preload.policy.calls import (
     spec_denies,
 )
 from scone_preload.policy.decision import EPERM, Asked, Decision
-from scone_preload.policy.flags import quote_list
 from scone_preload.policy.match import first_path_match, is_below
 from scone_preload.policy.model import Files, Policy, Volume
+from scone_preload.policy.quoting import quote_list
 from scone_preload.policy.rules import argument_rules, environment_rules
 from scone_preload.policy.start import refused_argument, variable_rule
 from scone_preload.policy.system import PROGRAMS, READABLE, WRITABLE

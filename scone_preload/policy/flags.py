@@ -8,6 +8,7 @@ from posixpath import join, normpath
 
 from scone_preload.policy.document import Source
 from scone_preload.policy.problem import Problem, Where
+from scone_preload.policy.quoting import quote
 
 Flag = tuple[str, str | None]  # ("--tls", "6379"): the name, and its value if it has one
 
@@ -19,23 +20,6 @@ arguments.unlisted = "refuse"
 exec.unlisted = "refuse"
 calls.unlisted = "EPERM"
 """
-ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-def quote(text: str) -> str:
-    """Return `text` as a TOML string."""
-    return '"' + "".join(map(_escaped, text)) + '"'
-
-
-def _escaped(letter: str) -> str:
-    if letter in ESCAPES:
-        return ESCAPES[letter]
-    return f"\\u{ord(letter):04x}" if ord(letter) < 32 or ord(letter) == 127 else letter
-
-
-def quote_list(texts: tuple[str, ...]) -> str:
-    """Return these texts as a TOML list on one line."""
-    return f"[{', '.join(map(quote, texts))}]"
 
 
 def absolute(path: str, cwd: str) -> str:

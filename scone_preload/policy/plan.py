@@ -6,7 +6,7 @@ from scone_preload.policy.image import policy_image
 from scone_preload.policy.known import known_paths
 from scone_preload.policy.model import Policy
 from scone_preload.policy.render import render
-from scone_preload.policy.rules import argument_rules, environment_rules
+from scone_preload.policy.rules import argument_rules, environment_rules, keystore_names
 from scone_preload.policy.start import Sources, StartPlan
 from scone_preload.policy.unbuilt import unbuilt
 
@@ -26,4 +26,5 @@ def plan_for(policy: Policy, *, sources: Sources, preset: str = "") -> StartPlan
         unwrapped=policy.exec.unwrapped,
         handlers=policy.handlers.file,
         has_secrets=bool(policy.secrets),
+        keystore=keystore_names(policy),
     )

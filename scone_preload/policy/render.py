@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from scone_preload.policy.effective import section
-from scone_preload.policy.flags import quote, quote_list
 from scone_preload.policy.keys import KEYS_OF, TABLES, Key, Table, attribute
 from scone_preload.policy.model import NetworkRule, Place, Policy, Secret, Volume, ports_text
+from scone_preload.policy.quoting import quote, quote_list
 
 WIDTH = 110
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")

@@ -11,6 +11,12 @@ def environment_rules(policy: Policy) -> EnvironmentRules:
     return rules.unlisted, rules.set, rules.keep, rules.drop, tuple(secrets)
 
 
+def keystore_names(policy: Policy) -> tuple[str, ...]:
+    """Return the names of the secrets that are in the keystore."""
+    kept = (secret.source for secret in policy.secrets if secret.source.startswith("keystore:"))
+    return tuple(dict.fromkeys(source.removeprefix("keystore:") for source in kept))
+
+
 def argument_rules(policy: Policy) -> ArgumentRules:
     """Return [arguments] as `start` takes it."""
     return policy.arguments.unlisted, policy.arguments.fixed, policy.arguments.allow

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from scone_preload.policy.decision import Asked, Decision
-from scone_preload.policy.flags import quote
 from scone_preload.policy.kinds import UNIX
 from scone_preload.policy.match import path_matches, wildcard
 from scone_preload.policy.model import NetworkRule, Policy
+from scone_preload.policy.quoting import quote
 
 NAME_RANK, EXACT_RANK = 2000, 1000
 

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PLAN_VERSION = 4
+PLAN_VERSION = 5
 HEAD_SIZE = 12
 Texts = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]
@@ -32,7 +32,7 @@ class StartPlan:
     `sources` are all texts that it was made of, the preset's too; `identity` is the SHA-256 of the policy, for the
     measurement; `text` the whole policy, which `effective.parse` reads; `calls` the image for libshim; `unbuilt` what
     it asks for and this version can't do: then refuse to start; `unwrapped` the programs to name at start-up;
-    `handlers` the user's file, "" without; `has_secrets` whether there are any.
+    `handlers` the user's file, "" without; `has_secrets` whether there are any, `keystore` the names of those in it.
     """
 
     __slots__ = (
@@ -42,6 +42,7 @@ class StartPlan:
         "handlers",
         "has_secrets",
         "identity",
+        "keystore",
         "preset",
         "sources",
         "text",
@@ -63,6 +64,7 @@ class StartPlan:
         unwrapped: Texts,
         handlers: str,
         has_secrets: bool,
+        keystore: Texts,
     ) -> None:
         self.sources = sources
         self.preset = preset
@@ -75,6 +77,7 @@ class StartPlan:
         self.unwrapped = unwrapped
         self.handlers = handlers
         self.has_secrets = has_secrets
+        self.keystore = keystore
 
 
 def is_current(plan: StartPlan, sources: Sources) -> bool:

@@ -27,12 +27,12 @@ from scone_preload.runtime.deciding import (
 )
 from scone_preload.runtime.decode import answer_of, decode
 from scone_preload.runtime.files import Files, Given
-from scone_preload.runtime.handling import Handling
 from scone_preload.runtime.secrets import Identity, Secrets, identity, number_of
 from scone_preload.spec.model import Call as Row
 
 if TYPE_CHECKING:
     from scone_preload.log import Say
+    from scone_preload.runtime.handling import Handling
 
 EACCES, EEXIST, EIO, ENOENT, ENOTDIR, EROFS = 13, 17, 5, 2, 20, 30
 
@@ -45,7 +45,7 @@ class CallServer:
         policy: Policy,
         secrets: Secrets,
         files: Files,
-        handling: Handling | None,
+        handling: "Handling | None",
         refused: Callable[[Decision, int, str], None],
         say: "Say",
     ) -> None:

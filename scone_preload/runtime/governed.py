@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 
 class Start:
-    """What the launcher hands to the host beside the options; `environment` is scone-wrap's own, for secrets."""
+    """What the launcher hands to the host beside the options; `environment` is scone-wrap's own, for secrets, `kept`
+    are those of the keystore by name."""
 
-    __slots__ = ("cwd", "environment", "handlers", "nonce", "pid", "pins", "plan")
+    __slots__ = ("cwd", "environment", "handlers", "kept", "nonce", "pid", "pins", "plan")
 
     def __init__(self, plan: StartPlan, nonce: int, environment: Mapping[bytes, bytes]) -> None:
         self.plan = plan
@@ -37,6 +38,7 @@ class Start:
         self.pid = os.getpid()
         self.pins: tuple[str, ...] = ()
         self.handlers = ""  # their file
+        self.kept: dict[str, bytes] = {}
 
     def pin(self, path: str, shim: str, environment: Mapping[bytes, bytes]) -> None:
         """Note what the program's image may map: what its analysis found, and the shim."""
@@ -103,6 +105,11 @@ def prepare(
     for program in plan.unwrapped:
         LOG.write(f"the policy lets {program} run unwrapped: nothing of it is shielded", "notice", "warning")
     options.arguments, given = policed(plan, options.arguments, environment)
+    if plan.keystore:
+        from scone_preload.runtime.unlocking import keystore_secrets  # lazy: `cryptography` costs 20 ms
+
+        start.kept, private = keystore_secrets(plan.keystore, environment)
+        given = {name: value for name, value in given.items() if name not in private}
     return start, given
 
 

@@ -22,13 +22,12 @@ from scone_preload.runtime.calls import CallServer
 from scone_preload.runtime.denials import Denials
 from scone_preload.runtime.files import Files
 from scone_preload.runtime.governed import Start
-from scone_preload.runtime.handling import Handling, load_handlers
-from scone_preload.runtime.learning import Learner
 from scone_preload.runtime.policies import policy_of
 from scone_preload.runtime.secrets import Secrets
 
 if TYPE_CHECKING:
     from scone_preload.log import Say
+    from scone_preload.runtime.learning import Learner
 
 
 class Governor:
@@ -40,10 +39,8 @@ class Governor:
         self._say = say
         self.denials = Denials(say)
         self.files = Files()
-        self.learner = Learner(options.learn, say) if options.learn else None
-        if self.learner is not None:
-            self.learner.note_start(options.arguments, start.environment)
-        self._secrets = Secrets(start.environment, self._of_keystore)
+        self.learner = _learner(options, start, say) if options.learn else None
+        self._secrets = Secrets(start.environment, start.kept)
         if start.plan.has_secrets:
             _hide(start)
         self._trouble: SconeError | None = None
@@ -61,6 +58,8 @@ class Governor:
     def calls(self) -> CallServer:
         handling = None
         if self._handlers:
+            from scone_preload.runtime.handling import Handling  # lazy: only with handlers
+
             handling = Handling(self._handlers, self.policy.handlers.timeout_ms / 1000)
         return CallServer(self.policy, self._secrets, self.files, handling, self.denials.take, self._say)
 
@@ -86,8 +85,12 @@ class Governor:
 
     def _load(self, file: str) -> Sequence[tuple[Handler, frozenset[str]]]:
         """The handlers, loaded here: what they open and start at their beginning is this process's."""
+        if not file:
+            return ()
+        from scone_preload.runtime.handling import load_handlers  # lazy: only with handlers
+
         try:
-            return load_handlers(file) if file else ()
+            return load_handlers(file)
         except SconeError as error:
             self._trouble = error
             return ()
@@ -99,24 +102,18 @@ class Governor:
         if self._start.plan.has_secrets:
             self._secrets.check(self.policy.secrets)
 
-    def _of_keystore(self, name: str) -> bytes:
-        from scone_preload.keys.files import keystore_directory  # lazy: `cryptography` costs 20 ms
-        from scone_preload.keys.format import Purpose
-        from scone_preload.keys.store import open_keystore
-        from scone_preload.keys.unlock import Unlock
 
-        unlock = Unlock(environment=self._start.environment)
-        place = keystore_directory(self._start.environment)
-        with open_keystore(place, unlock, create=False) as store, store.key(name, Purpose.SECRET) as secret:
-            return secret.reveal()
+def _learner(options: Options, start: Start, say: "Say") -> "Learner":
+    from scone_preload.runtime.learning import Learner  # lazy: only --learn
+
+    learner = Learner(options.learn, say)
+    learner.note_start(options.arguments, start.environment)
+    return learner
 
 
 def _hide(start: Start) -> None:
     """Keep what secrets are made of out of core dumps, and out of this process's own /proc/PID/environ."""
-    from scone_preload.keys.memory import forbid_dumps, wipe_initial_environment  # lazy: ctypes
+    from scone_preload.keys.memory import forbid_dumps, forget_variables  # lazy: ctypes
 
-    names = {os.fsencode(name) for name in start.plan.environment[4]}
-    wipe_initial_environment({name: value for name, value in start.environment.items() if name in names})
+    forget_variables(start.environment, {os.fsencode(name) for name in start.plan.environment[4]})
     forbid_dumps()
-    for name in names:
-        os.environb.pop(name, None)

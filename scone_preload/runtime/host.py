@@ -9,14 +9,13 @@ closed, which its shim takes as a refusal: the host never guesses.
 
 import contextlib
 import io
-import json
 import os
 import selectors
 import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from scone_preload.errors import BadMessage
@@ -24,11 +23,10 @@ from scone_preload.log import JSON, LOG, STANDARD_ERROR, Log, write_all
 from scone_preload.options import Options
 from scone_preload.runtime import wire
 from scone_preload.runtime.events import LEVELS, EventLog
-from scone_preload.runtime.execs import decide
 from scone_preload.runtime.helpers import HelperWatch
 from scone_preload.runtime.names import call_names
 from scone_preload.runtime.sites import answer_sites
-from scone_preload.runtime.statistics import Totals, as_json, as_table, left, unprotected
+from scone_preload.runtime.statistics import Totals, as_json, as_report, as_table, left, unprotected
 from scone_preload.runtime.tracing import format_trace
 
 if TYPE_CHECKING:
@@ -82,6 +80,8 @@ class Host:
             selector.register(self.program_fd, selectors.EVENT_READ, self.program_ended)
             if self.authority is not None:
                 _ = self.authority.governor.policy  # read now: soon somebody asks, and waits
+            self.serve()
+            exec_decider()  # what asks already doesn't wait for these imports; who executes will
             while self.alive:
                 for key, _ in selector.select(self.authority.expire() if self.authority else None):
                     if key.fd in selector.get_map():  # else another event of this round has taken it out
@@ -156,7 +156,7 @@ class Host:
         """Act on one message and return the answer, empty where the message has none."""
         match message:
             case wire.Exec():
-                return decide(message, pid or message.header.pid, self.authority)
+                return exec_decider()(message, pid or message.header.pid, self.authority)
             case wire.Sites():
                 return answer_sites(message, pid or message.header.pid)
             case wire.Stats():
@@ -203,7 +203,7 @@ class Host:
     def say_statistics(self) -> None:
         known = (self.totals, self.events.counts)
         if self.log.format == JSON:
-            report = json.loads(as_json(*known, complete=self.first_reported, names=call_names()))
+            report = as_report(*known, complete=self.first_reported, names=call_names())
             self.log.write("what crossed the boundary", "statistics", statistics=report)
         else:
             self.say(as_table(*known, complete=self.first_reported, names=call_names()))
@@ -252,6 +252,13 @@ class Host:
         except OSError as error:
             words = f"scone-wrap: can't write the statistics: {path}: {error.strerror}; name another file\n"
             self.say(words, "error", "error")
+
+
+def exec_decider() -> "Callable[[wire.Exec, int, Authority | None], bytes]":
+    """Return what answers an EXEC."""
+    from scone_preload.runtime.execs import decide  # lazy: 15 ms that the first question under a policy doesn't wait
+
+    return decide
 
 
 def receive(control: socket.socket) -> tuple[bytes, int, Carried] | None:

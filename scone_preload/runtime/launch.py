@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SHIM_VARIABLE = b"SCONE_SHIM"
 PRELOAD_VARIABLE = b"LD_PRELOAD"
 SHELL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # what shells search without PATH
+# No program gets these:
+PRIVATE = {b"SCONE_KEYS_PASSPHRASE", b"SCONE_KEYS_NEW_PASSPHRASE", b"SCONE_KEYS_BACKUP_PASSPHRASE"}
 CHANGED_BY_PYTHON = (_signal.SIGPIPE, _signal.SIGXFSZ)  # ignored by every Python process
 OLDEST_KERNEL = (5, 11)  # the first with Syscall User Dispatch; x86-64 kernels can't be built without it
 
@@ -36,6 +38,11 @@ def launch(options: Options) -> NoReturn:
     """Become the program that `options` names, wrapped; raise SconeError when that can't be."""
     check_kernel(os.uname().release)
     environment = given_environment()
+    private = PRIVATE & environment.keys()
+    if private:
+        from scone_preload.keys.memory import forget_variables  # lazy: ctypes, and few starts have such variables
+
+        forget_variables(environment, private)
     path = options.path or find_binary(options.binary, os.fsdecode(environment.get(b"PATH", os.fsencode(SHELL_PATH))))
     check_registered(path)
     nonce = int.from_bytes(os.urandom(8), "little") >> 1
@@ -44,6 +51,7 @@ def launch(options: Options) -> NoReturn:
         from scone_preload.runtime.governed import prepare  # lazy: only a start with a policy
 
         start, environment = prepare(options, path, environment, nonce)
+    environment = {name: value for name, value in environment.items() if name not in private}
     shim = provide_shim(path, environment)
     trace_fd = _open_reports(options)
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)

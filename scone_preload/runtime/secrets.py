@@ -3,7 +3,7 @@
 import contextlib
 import os
 from binascii import crc32
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from scone_preload.errors import UserError
@@ -36,12 +36,12 @@ NOBODY = Identity(65534, 65534, frozenset())
 
 
 class Secrets:
-    """The secrets of one policy; `environment` is the runtime's own, `keystore` gives a secret of that by its name."""
+    """The secrets of one policy; `environment` is the runtime's own, `kept` what the launcher took from the keystore:
+    opening it takes long, on purpose."""
 
-    def __init__(self, environment: Mapping[bytes, bytes], keystore: Callable[[str], bytes]) -> None:
+    def __init__(self, environment: Mapping[bytes, bytes], kept: Mapping[str, bytes]) -> None:
         self._environment = environment
-        self._keystore = keystore
-        self._kept: dict[str, bytes] = {}  # of the keystore: opening it takes long, on purpose
+        self._kept = kept
 
     def check(self, secrets: tuple[Secret, ...]) -> None:
         """Raise UserError for the first secret that can't be served: before the program starts."""
@@ -61,8 +61,6 @@ class Secrets:
                 raise UserError("secret not given", f"{secret.path}: {secret.source}", f"set {name} for scone-wrap")
             return value
         if kind == "keystore":
-            if name not in self._kept:
-                self._kept[name] = self._keystore(name)
             return self._kept[name]
         try:
             with open(name, "rb") as file:

@@ -1,6 +1,5 @@
 """Adds up what wrapped processes counted, and writes it as a table or as JSON."""
 
-import json
 from collections.abc import Mapping
 
 from scone_preload.runtime import wire
@@ -105,6 +104,15 @@ def used_calls(totals: Totals, names: Mapping[int, str]) -> list[tuple[str, int]
 
 
 def as_json(totals: Totals, events: Mapping[str, int], *, complete: bool, names: Mapping[int, str]) -> str:
+    """Return the report for programs, as text."""
+    import json  # lazy: few starts want it
+
+    return json.dumps(as_report(totals, events, complete=complete, names=names), indent=2) + "\n"
+
+
+def as_report(
+    totals: Totals, events: Mapping[str, int], *, complete: bool, names: Mapping[int, str]
+) -> dict[str, object]:
     """Return the report for programs: keys as in struct wire_stats, calls by name."""
     counters = totals.counters
     report: dict[str, object] = {
@@ -118,4 +126,4 @@ def as_json(totals: Totals, events: Mapping[str, int], *, complete: bool, names:
     report["crossings_per_turn"] = totals.one("crossings") / turns if turns else None
     report["calls"] = dict(used_calls(totals, names))
     report["events"] = dict(sorted(events.items()))
-    return json.dumps(report, indent=2) + "\n"
+    return report

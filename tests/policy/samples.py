@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from scone_preload.policy.flags import quote, quote_list
+from scone_preload.policy.quoting import quote, quote_list
 
 TEXT = st.text(st.characters(min_codepoint=32, exclude_characters="\x7f", exclude_categories=("Cs",)), max_size=8)
 PATHS = st.sampled_from(["/etc/nginx/", "/var/www", "/tmp/*.sock", "/a b/c", "/é/", "/x#y", "/run/?/"])

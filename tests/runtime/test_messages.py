@@ -176,7 +176,7 @@ def test_every_buffer_that_handlers_may_fill_has_a_bound() -> None:
 def test_p3_every_question_is_answered_once_with_one_whole_head(
     nr: int, args: list[int], strings: dict[int, bytes]
 ) -> None:
-    server = CallServer(POLICY, Secrets({b"A": b"1"}, lambda name: b""), Files(), None, lambda *denial: None,
+    server = CallServer(POLICY, Secrets({b"A": b"1"}, {}), Files(), None, lambda *denial: None,
                         Log(-1).say)  # fmt: skip
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with mine:

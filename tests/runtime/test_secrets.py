@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
+import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from scone_preload.runtime import wire
 from scone_preload.runtime.deciding import owner_of
 from scone_preload.runtime.secrets import NOBODY, Identity, Secrets, identity, may
 from tests.helpers.modes import WRAPPED, Mode, command, warm
+from tests.helpers.net import wait_until
 from tests.helpers.processes import group_of, run
 from tests.helpers.server import cache_of, place_of
 from tests.runtime.probing import Prober
@@ -226,7 +230,7 @@ def test_a_process_that_is_gone_is_nobody() -> None:
 
 
 def test_a_status_is_packed_as_the_kernel_packs_it() -> None:
-    secrets = Secrets({b"A": b"12345"}, lambda name: b"")
+    secrets = Secrets({b"A": b"12345"}, {})
     row = call_named("stat")
     assert row is not None
     message = wire.Call(header=wire.Header(type=8, first=False, pid=1, tid=1), nr=4, args=(0,) * 6, strings={},
@@ -240,3 +244,135 @@ def test_a_status_is_packed_as_the_kernel_packs_it() -> None:
     assert int.from_bytes(raw[48:56], "little") == 5
     assert abs(int.from_bytes(raw[88:96], "little") - time.time()) < 100_000
     assert secrets.serve(POLICY.secrets[0], call_named("readlink") or row, message, USER) == Deny(22)
+
+
+# ---- a keystore that something has to open ----
+
+WORDS = "correct horse battery"
+KEY = "5c" * 32
+
+
+class Kept:
+    """A keystore with one secret, `pw`, and how to start programs that get it."""
+
+    def __init__(self, place: Path) -> None:
+        self.tool = str(Path(command(Mode.SYNC, [])[0]).parent / "scone-keys")
+        self.environment = {"PATH": "/usr/bin:/bin", "HOME": str(place), "XDG_DATA_HOME": str(place / "data")}
+        self.place = place
+        self.keys("add-secret", "pw", text=SECRET)
+
+    def keys(self, *words: str, text: str = "", **more: str) -> None:
+        done = subprocess.run([self.tool, *words], input=text, env=self.environment | more, text=True, cwd=self.place,
+                              capture_output=True, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    def argv(self, script: str, mode: Mode = Mode.SYNC) -> list[str]:
+        return [str(word) for word in command(mode, [SHELL, "-c", script], "--secret", "/run/pw=keystore:pw")]
+
+    def run(self, script: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Start it where there is no terminal."""
+        return subprocess.run(self.argv(script), env=self.environment | more, cwd=self.place, text=True, timeout=120,
+                              capture_output=True, check=False, start_new_session=True)  # fmt: skip
+
+    def typed(self, script: str, *lines: str, mode: Mode = Mode.SYNC) -> tuple[int, str]:
+        """Start it on a terminal and type these lines, each when it asks; its status, and all that was shown."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(self.place)
+            os.execve(self.argv("")[0], self.argv(script, mode), self.environment)
+        shown, asked = b"", 0
+        while True:
+            try:
+                shown += os.read(terminal, 4096)
+            except OSError:  # the other end is closed
+                break
+            if shown.count(b"Passphrase of the keystore: ") > asked:
+                wait_until(lambda: not termios.tcgetattr(terminal)[3] & termios.ECHO, "echo is off")
+                os.write(terminal, lines[asked].encode())
+                asked += 1
+        os.close(terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    return Kept(tmp_path)
+
+
+@pytest.fixture
+def locked(kept: Kept) -> Kept:
+    kept.keys("slot", "add", "--passphrase", "--only", SCONE_KEYS_NEW_PASSPHRASE=WORDS)
+    return kept
+
+
+SHOW = 'cat /run/pw; echo; tr "\\0" "\\n" </proc/self/environ; tr "\\0" "\\n" </proc/self/cmdline'
+
+
+@pytest.mark.parametrize("mode", WRAPPED, ids=lambda mode: mode.value)
+def test_the_passphrase_is_asked_for_at_the_terminal_before_anything_runs(locked: Kept, mode: Mode) -> None:
+    status, shown = locked.typed(f"{SHOW}; test -t 0 && stty -a", f"{WORDS}\n", mode=mode)
+    assert status == 0, shown
+    assert SECRET in shown
+    assert WORDS not in shown
+    assert " echo " in shown, "the terminal is as it was"
+
+
+def test_a_wrong_passphrase_is_asked_again_and_then_refused(locked: Kept) -> None:
+    status, shown = locked.typed("cat /run/pw", "no\n", f"{WORDS}\n")
+    assert (status, SECRET in shown, shown.count("wrong passphrase: try again")) == (0, True, 1)
+    status, shown = locked.typed("echo ran; cat /run/pw", "no\n", "no\n", "no\n")
+    assert (status, "ran" in shown, "keystore stays locked: wrong passphrase" in shown) == (125, False, True)
+
+
+def test_ctrl_c_at_the_question_ends_it_as_it_would_end_the_program(locked: Kept) -> None:
+    status, shown = locked.typed("echo ran", "\x03")
+    assert (status, "ran" in shown, "Traceback" in shown) == (-signal.SIGINT, False, False)
+
+
+def test_without_a_terminal_it_is_an_error_of_the_start_with_the_remedy(locked: Kept) -> None:
+    done = locked.run("echo ran")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "passphrase of the keystore needed, and no terminal to ask" in done.stderr
+    assert "SCONE_KEYS_OPEN_WITH" in done.stderr
+
+
+def test_p2_the_variable_that_opens_it_is_the_runtimes_alone(locked: Kept) -> None:
+    mark = f"mark-{os.getpid()}"
+    script = f"{SHOW}; echo ready; read x; : {mark}"
+    with subprocess.Popen(locked.argv(script), env=locked.environment | {"SCONE_KEYS_PASSPHRASE": WORDS}, text=True,
+                          cwd=locked.place, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # fmt: skip
+        assert process.stdout is not None
+        shown = list(iter(process.stdout.readline, "ready\n"))
+        found = [pid for pid in os.listdir("/proc") if pid.isdigit() and holds(Path("/proc", pid, "environ"), WORDS)]
+        process.kill()
+    assert shown[0] == f"{SECRET}\n"
+    assert not [line for line in shown if "SCONE_KEYS" in line or WORDS in line]
+    assert found == []
+    wrong = locked.run("echo ran", SCONE_KEYS_PASSPHRASE="no")
+    assert (wrong.returncode, wrong.stdout, "wrong passphrase" in wrong.stderr) == (125, "", True)
+
+
+def test_p2_without_a_policy_the_program_does_not_get_it_either(kept: Kept) -> None:
+    argv = command(Mode.SYNC, ["/usr/bin/env"])
+    done = subprocess.run(argv, env=kept.environment | {"SCONE_KEYS_PASSPHRASE": WORDS}, text=True, check=True,
+                          capture_output=True)  # fmt: skip
+    assert "HOME=" in done.stdout
+    assert "SCONE_KEYS" not in done.stdout
+
+
+def test_a_key_file_or_a_variable_of_a_slot_opens_it_and_neither_reaches_the_program(kept: Kept) -> None:
+    (kept.place / "key").write_text(KEY)
+    (kept.place / "key").chmod(0o600)
+    kept.keys("slot", "add", "--key-file", "key", "--only")
+    done = kept.run(SHOW, SCONE_KEYS_OPEN_WITH="key")
+    assert (done.stdout.splitlines()[0], "OPEN_WITH" in done.stdout, done.stderr) == (SECRET, False, "")
+    assert kept.run("echo ran").returncode == 125
+    kept.keys("slot", "add", "--environment", "OWN_KEY", "--only", SCONE_KEYS_OPEN_WITH="key", OWN_KEY=KEY)
+    done = kept.run(SHOW, OWN_KEY=KEY)
+    assert (done.stdout.splitlines()[0], "OWN_KEY" in done.stdout, done.stderr) == (SECRET, False, "")
+
+
+def test_a_secret_that_the_keystore_lacks_is_an_error_of_the_start(kept: Kept) -> None:
+    kept.keys("remove", "pw")
+    done = kept.run("echo ran")
+    assert (done.returncode, done.stdout, "pw" in done.stderr) == (125, "", True)
