@@ -49,13 +49,14 @@ def mapped(tmp_path: Path) -> Iterator[Mapped]:
 
 
 def pool(*, strict: bool = False, files: Files | None = None) -> Images:
-    return Images(POLICY, files or Files(), strict=lambda: strict, ready=lambda: None)
+    return Images(POLICY, (files or Files()).packets, strict=lambda: strict, ready=lambda: None)
 
 
-def said(nonce: int, *lines: bytes) -> wire.Hello:
-    message = wire.parse(packets.hello(flags=2, nonce=nonce, maps=b"".join(line + b"\n" for line in lines)))
-    assert isinstance(message, wire.Hello)
-    return message
+def said(nonce: int, *lines: bytes) -> bytes:
+    packet = packets.hello(flags=2, nonce=nonce, maps=b"".join(line + b"\n" for line in lines))
+    assert isinstance(wire.parse(packet), wire.Hello)
+    assert images.wants_policy(packet)
+    return packet
 
 
 def outcome(found: list[bytes]) -> tuple[int, bytes]:
