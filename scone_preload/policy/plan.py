@@ -3,6 +3,7 @@
 from hashlib import sha256
 
 from scone_preload.policy.image import policy_image
+from scone_preload.policy.kept import keep
 from scone_preload.policy.known import known_paths
 from scone_preload.policy.model import Policy
 from scone_preload.policy.render import render
@@ -19,6 +20,7 @@ def plan_for(policy: Policy, *, sources: Sources, preset: str = "") -> StartPlan
         preset=preset,
         identity=sha256(text).hexdigest(),
         text=text,
+        policy=keep(policy),
         calls=policy_image(policy, known_paths(policy)),
         environment=environment_rules(policy),
         arguments=argument_rules(policy),

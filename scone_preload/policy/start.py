@@ -2,7 +2,7 @@
 
 Reading a policy costs tens of milliseconds (TOML, data classes, the spec). So `plan.plan_for` makes a StartPlan once,
 the launcher keeps its `dump` in the user's cache, and a warm start takes it from there if `is_current` says so. The
-runtime host, which the program doesn't wait for, reads the whole policy from `text` when it is first asked.
+runtime host, which the program doesn't wait for, takes the whole policy from `policy` when it is first asked.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ class StartPlan:
     """One policy, ready to start with.
 
     `sources` are all texts that it was made of, the preset's too; `identity` is the SHA-256 of the policy, for the
-    measurement; `text` the whole policy, which `effective.parse` reads; `calls` the image for libshim; `unbuilt` what
-    it asks for and this version can't do: then refuse to start; `unwrapped` the programs to name at start-up;
-    `handlers` the user's file, "" without; `has_secrets` whether there are any, `keystore` the names of those in it.
+    measurement; `text` the whole policy, which `effective.parse` reads, `policy` the same for `kept.py`; `calls`
+    the image for libshim; `unbuilt` what it asks for and this version can't do: then refuse to start; `unwrapped` the
+    programs to name at start-up; `handlers` the user's file, "" without; `has_secrets` whether there are any,
+    `keystore` the names of those in it.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class StartPlan:
         "has_secrets",
         "identity",
         "keystore",
+        "policy",
         "preset",
         "sources",
         "text",
@@ -57,6 +59,7 @@ class StartPlan:
         preset: str,
         identity: str,
         text: bytes,
+        policy: bytes,
         calls: bytes,
         environment: EnvironmentRules,
         arguments: ArgumentRules,
@@ -70,6 +73,7 @@ class StartPlan:
         self.preset = preset
         self.identity = identity
         self.text = text
+        self.policy = policy
         self.calls = calls
         self.environment = environment
         self.arguments = arguments

@@ -16,13 +16,13 @@ from scone_preload.options import Options
 from scone_preload.policy.calls import call_numbered
 from scone_preload.policy.decide import decide_call, decide_exec
 from scone_preload.policy.decision import Decision
+from scone_preload.policy.kept import kept
 from scone_preload.policy.model import Policy
 from scone_preload.runtime import wire
 from scone_preload.runtime.calls import CallServer
 from scone_preload.runtime.denials import Denials
 from scone_preload.runtime.files import Files
 from scone_preload.runtime.governed import Start
-from scone_preload.runtime.policies import policy_of
 from scone_preload.runtime.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Governor:
 
     @cached_property
     def policy(self) -> Policy:
-        return policy_of(self._options, self._start.cwd, self._start.plan)[0]
+        return kept(self._start.plan.policy)
 
     def take(self, message: wire.Call, pid: int, answer: socket) -> None:
         """Answer a call of process `pid` on its socket, which is closed then."""

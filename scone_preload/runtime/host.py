@@ -25,7 +25,6 @@ from scone_preload.runtime import wire
 from scone_preload.runtime.events import LEVELS, EventLog
 from scone_preload.runtime.helpers import HelperWatch
 from scone_preload.runtime.names import call_names
-from scone_preload.runtime.sites import answer_sites
 from scone_preload.runtime.statistics import Totals, as_json, as_report, as_table, left, unprotected
 from scone_preload.runtime.tracing import format_trace
 
@@ -158,6 +157,8 @@ class Host:
             case wire.Exec():
                 return exec_decider()(message, pid or message.header.pid, self.authority)
             case wire.Sites():
+                from scone_preload.runtime.sites import answer_sites  # lazy: pathlib, as for EXEC
+
                 return answer_sites(message, pid or message.header.pid)
             case wire.Stats():
                 return self.count(message)

@@ -12,7 +12,7 @@ from binascii import crc32
 from scone_preload.build.warm import objects_id
 from scone_preload.elf.rewritten import read_record
 from scone_preload.errors import PolicyDenied, UserError
-from scone_preload.paths import cache_directories, is_trusted
+from scone_preload.paths import ROOT, cache_directories, is_trusted
 from scone_preload.policy.start import (
     arguments_for,
     dump_plan,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from scone_preload.policy.start import Sources, StartPlan
 
 POLICY_MAX = 1 << 20
+MODEL = ROOT + "/scone_preload/policy/model.py"  # the code that a kept policy is read by
 
 
 def start_plan(options: Options, environment: Mapping[bytes, bytes]) -> StartPlan | None:
@@ -83,7 +84,8 @@ def _sources(given: Sources, preset: str) -> Sources:
     from scone_preload.policy.presets import preset_path  # lazy: light, but only a start with a policy needs it
 
     text = _read_bytes(preset_path(preset)) if preset else b""
-    return (*given, (preset, text), ("libshim", objects_id().encode()))
+    code = os.stat(MODEL)
+    return (*given, (preset, text), ("libshim", objects_id().encode()), (MODEL, f"{code.st_mtime_ns}".encode()))
 
 
 def _plan_file(directory: str, given: Sources) -> str:
@@ -107,25 +109,19 @@ def _made(options: Options, cwd: str, given: Sources, environment: Mapping[bytes
     return plan
 
 
-def policy_of(options: Options, cwd: str, plan: StartPlan | None = None) -> tuple[Policy, str]:
-    """Return the whole policy that the options ask for, and the name of the preset in it; raises SconeError.
-
-    With a plan, the policy is read from the text that the plan was made of, whatever the file says by now.
-    """
-    from scone_preload.policy.document import Source  # lazy: only when the whole policy is wanted
+def policy_of(options: Options, cwd: str) -> tuple[Policy, str]:
+    """Return the whole policy that the options ask for, and the name of the preset in it; raises SconeError."""
+    from scone_preload.policy.document import Source  # lazy: only when the policy is new, or to be shown
     from scone_preload.policy.effective import effective
     from scone_preload.policy.presets import preset_path
 
     asked: list[str] = []
-    known = plan.sources if plan else ()
 
     def preset(name: str) -> Source:
         asked.append(name)
-        text = known[-2][1] if known and known[-2][0] == name else _policy_text(preset_path(name))[1]
-        return Source(preset_path(name), text)
+        return Source(preset_path(name), _policy_text(preset_path(name))[1])
 
-    given = known[0] if known and options.policy else _policy_text(options.policy) if options.policy else None
-    file = Source(*given) if given else None
+    file = Source(*_policy_text(options.policy)) if options.policy else None
     policy = effective(file, options.flags, cwd=cwd, preset=preset)
     return policy, asked[-1] if asked else ""
 
@@ -145,8 +141,9 @@ def check_plan(plan: StartPlan, options: Options) -> None:
     check_unbuilt(plan)
     if refused_argument(plan.arguments, options.arguments) is not None:
         from scone_preload.policy.decide import decide_arguments  # lazy: only to say why
+        from scone_preload.policy.kept import kept
 
-        raise decide_arguments(policy_of(options, os.getcwd(), plan)[0], options.arguments).error()
+        raise decide_arguments(kept(plan.policy), options.arguments).error()
 
 
 def policed(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scone_preload.policy.decide import decide_arguments, decide_variable
 from scone_preload.policy.effective import parse
 from scone_preload.policy.image import policy_image
+from scone_preload.policy.kept import kept
 from scone_preload.policy.plan import plan_for
 from scone_preload.policy.start import (
     StartPlan,
@@ -62,7 +63,8 @@ def test_a_plan_survives_the_cache(text: str) -> None:
     found = load_plan(dump_plan(made))
     assert found is not None
     assert all(getattr(found, name) == getattr(made, name) for name in StartPlan.__slots__)
-    assert parse(found.text) == policy
+    assert parse(found.text) == kept(found.policy) == policy
+    assert kept(found.policy).places == policy.places
     assert found.calls == policy_image(policy)
     assert is_current(found, made.sources)
     assert not is_current(found, (("p.toml", text.encode() + b" "), ("--tls 80", b"")))
@@ -125,3 +127,14 @@ def test_arguments_are_fixed_or_fit_a_pattern(
     assert refused is not None or arguments_for(rules, given_) == got
     policy = parse(f"version = 1\n[arguments]\n{text}\n".encode())
     assert decide_arguments(policy, given_).allowed == (refused is None)
+
+
+def test_the_first_answer_under_a_policy_waits_for_no_toml_and_no_handlers() -> None:
+    code = "import sys; import scone_preload.runtime.host, scone_preload.runtime.governing; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {code}"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    loaded = set(done.stdout.split())
+    assert "scone_preload.policy.kept" in loaded
+    unwanted = {"tomllib", "json", "pathlib", "tempfile", "logging", "concurrent.futures", "cryptography"}
+    own = {"policy.effective", "policy.read", "policy.learn", "runtime.learning", "runtime.handling", "runtime.execs"}
+    assert loaded & (unwanted | {f"scone_preload.{name}" for name in own}) == set()

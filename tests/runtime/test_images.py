@@ -53,7 +53,10 @@ def pool(*, strict: bool = False, files: Files | None = None) -> Images:
 
 
 def said(nonce: int, *lines: bytes) -> bytes:
-    return packets.hello(flags=2, nonce=nonce, maps=b"".join(line + b"\n" for line in lines))
+    packet = packets.hello(flags=2, nonce=nonce, maps=b"".join(line + b"\n" for line in lines))
+    assert isinstance(wire.parse(packet), wire.Hello)
+    assert images.wants_policy(packet)
+    return packet
 
 
 def outcome(found: list[bytes]) -> tuple[int, bytes]:
