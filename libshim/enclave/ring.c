@@ -58,9 +58,14 @@ bool ring_wait_word(void *word, uint32_t value, unsigned tries)
 	return true;
 }
 
-/* The lane is the caller's until lane_leave(), with a live twin. sequence is set before busy is: see lane_cancel(). */
-static long lane_enter(struct thread *thread, enum ring_class class)
+/*
+ * The lane is the caller's until lane_leave(), with a live twin. sequence is set before busy is: see lane_cancel(). What can
+ * leave otherwise doesn't wait for a ring that is held: maybe until this very thread has read something.
+ */
+static long lane_enter(struct thread *thread, uint8_t kind, enum ring_class class)
 {
+	bool may_wait = kind == REQUEST_ADOPT || kind == REQUEST_DISSOLVE || kind == REQUEST_BATCH;
+
 	struct lane *lane = thread->lane;
 	uint32_t busy = class == RING_WAIT ? LANE_BUSY : LANE_INTERRUPTIBLE;
 
@@ -72,8 +77,9 @@ static long lane_enter(struct thread *thread, enum ring_class class)
 			return 0;
 		lane->sequence -= 2;
 		__atomic_store_n(&lane->busy, LANE_IDLE, __ATOMIC_SEQ_CST);
-		if (class != RING_WAIT && (thread->signal_pending ||
-					   __atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) == RING_HELD))
+		if (class != RING_WAIT && thread->signal_pending)
+			return -GATE_RESTART;
+		if (__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) == RING_HELD && !may_wait)
 			return -GATE_RESTART;
 		if (__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) == RING_HELD)
 			gate4(__NR_futex, &ring.state, FUTEX_WAIT_PRIVATE, RING_HELD, &wait_time);
@@ -186,7 +192,7 @@ long lane_cross(struct thread *thread, uint8_t kind, uint16_t count, enum ring_c
 
 		if (class != RING_WAIT && thread->signal_pending)
 			return -GATE_RESTART;
-		TRY(lane_enter(thread, class));
+		TRY(lane_enter(thread, kind, class));
 		woken = lane_issue(lane, kind, count);
 		spun = lane_spin(thread, lane, class, pace_budget(lane, woken, class));
 		if (!spun)

@@ -194,11 +194,32 @@ int ring_post_state(int fd)
 	return __atomic_load_n(&posts->queued, __ATOMIC_ACQUIRE) ? RING_QUEUED : RING_SENT;
 }
 
+/* The ring is held, or there is no helper. Whether the twin still has posts of the thread's lane. */
+static bool posts_nap(struct thread *thread)
+{
+	static const struct kernel_timespec step = { 0, 200000 };
+	struct lane *lane = thread->lane;
+
+	if (!lane)
+		return false;
+	lane_reclaim(lane);
+	if (lane->post_head == lane->post_tail)
+		return false;
+	lane_kick(lane);
+	ring_check_helper();
+	gate2(__NR_nanosleep, &step, 0);
+	return true;
+}
+
 long ring_flush(struct thread *thread)
 {
-	if (!ring_attach(thread))
-		return 0;	/* the helper that had them has been ended by ring_stop(), after they were sent */
-	return lane_cross(thread, REQUEST_FLUSH, 0, RING_WAIT);
+	do {
+		long result = ring_attach(thread) ? lane_cross(thread, REQUEST_FLUSH, 0, RING_WAIT) : -GATE_RESTART;
+
+		if (result != -GATE_RESTART)
+			return result;
+	} while (posts_nap(thread));
+	return 0;
 }
 
 long ring_settle_step(struct thread *thread, int fd, int state)
@@ -207,7 +228,10 @@ long ring_settle_step(struct thread *thread, int fd, int state)
 	struct lane *lane = &ring_lanes[ring.fd_posts[fd].lane - 1];
 
 	if (state == RING_QUEUED && lane == thread->lane) {
-		TRY(lane_cross(thread, REQUEST_FLUSH, 0, RING_WAIT));
+		long result = lane_cross(thread, REQUEST_FLUSH, 0, RING_WAIT);
+
+		if (result < 0 && result != -GATE_RESTART)
+			return result;
 		state = ring_post_state(fd);
 		if (state != RING_QUEUED)
 			return state;
@@ -264,10 +288,11 @@ long ring_leave(struct thread *thread, int fd)
 
 	while (unlikely(state > 0)) {
 		struct lane *lane = &ring_lanes[ring.fd_posts[fd].lane - 1];
+		bool is_attached = ring_attach(thread);
 
-		if (!ring_attach(thread))
+		if (!is_attached && __atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) == RING_OFF)
 			return 0;		/* the helper that had the posts was ended after they were sent */
-		if (state == RING_BACKLOG && !ring.fd_posts[fd].queued && backlog_hand_over(thread, fd, lane))
+		if (is_attached && state == RING_BACKLOG && !ring.fd_posts[fd].queued && backlog_hand_over(thread, fd, lane))
 			return 0;
 		if (thread->signal_pending)
 			return -GATE_RESTART;
