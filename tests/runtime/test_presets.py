@@ -172,4 +172,5 @@ def test_p7_what_libc_asks_for_and_does_without_is_refused_without_a_word(place:
         'denied by network.unlisted = "refuse"'
     ]
     once(Mode.SYNC, ["python3", "-c", code], place, "--learn", str(place / "l.toml"))
-    assert "nscd" not in (place / "l.toml").read_text()
+    text = (place / "l.toml").read_text()
+    assert "nscd" not in text.replace(text[text.index("[arguments]") : text.index("[calls]")], "")
