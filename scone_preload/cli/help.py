@@ -32,7 +32,8 @@ ENDING = """\
 Not wrapped but refused: static, setuid and 32-bit programs, also when a wrapped program executes them.
 
 Exit status: the program's own; 127 BINARY not found, 126 found but not runnable or not wrappable, 125 wrong options
-or a machine that lacks what is needed, 124 the host answered what can't be true, 123 an internal error.
+or a machine that lacks what is needed, 124 the host answered what can't be true, 123 an internal error, 120 the
+program was stopped, with a message, because it could not go on protected.
 
 scone-doctor tells what this machine offers and what follows from what it lacks.
 """

@@ -56,14 +56,15 @@ class Session:
 
     def passphrase(self, kind: str, *, twice: bool = False) -> bytes:
         """From the file named, else the variable, else asked for; raise KeystoreError."""
-        option, _, prompt = PASSPHRASES[kind]
+        option, variable, prompt = PASSPHRASES[kind]
         if self.has(option):
             raw = read_private_file(self.given.options[option], "passphrase file", PASSPHRASE_MAX)
             return raw.removesuffix(b"\n")
         if (value := self.variables[kind]) is not None:
             return value
         if not os.isatty(0):
-            raise KeystoreError("passphrase needed, and no terminal to ask", prompt.lower(), f"use {option} FILE")
+            remedy = f"use {option} FILE, or set {variable}"
+            raise KeystoreError("passphrase needed, and no terminal to ask", prompt.lower(), remedy)
         text = getpass.getpass(f"{prompt}: ")
         if twice and getpass.getpass("The same again: ") != text:
             raise KeystoreError("the two passphrases differ", prompt.lower(), "try again")

@@ -84,6 +84,9 @@ def environment_slot(
         return new_slot(master, store_id, slot, key.view())
 
 
+REMEDY_LOCKED = "give what opens it; scone-keys slot list says what does"
+
+
 def open_master(file: StoreFile, unlock: Unlock, where: str) -> SecretBuffer:
     """Return the master key; raise KeystoreLocked with what was tried, KeystoreDamaged, KeystoreError."""
     tried: list[str] = []
@@ -98,7 +101,7 @@ def open_master(file: StoreFile, unlock: Unlock, where: str) -> SecretBuffer:
         if slot.kind == SlotKind.PLAIN:
             raise KeystoreDamaged("keystore is damaged: its plain slot opens nothing", where, REMEDY_DAMAGED)
         tried.append(_FAILED[slot.kind](slot, unlock))
-    raise KeystoreLocked("keystore stays locked: " + "; ".join(dict.fromkeys(tried)), where, "give what one slot needs")
+    raise KeystoreLocked("keystore stays locked: " + "; ".join(dict.fromkeys(tried)), where, REMEDY_LOCKED)
 
 
 def environment_names(file: StoreFile) -> tuple[str, ...]:

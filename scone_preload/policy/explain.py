@@ -13,7 +13,10 @@ from scone_preload.policy.model import Policy
 from scone_preload.policy.problem import did_you_mean
 from scone_preload.policy.sockets import Socket, decide_bind, decide_connect, numeric
 
-FORMS = "ask `read PATH`, `write PATH`, `exec PATH`, `connect HOST:PORT`, `listen PORT`, `call NAME` or `variable NAME`"
+FORMS = (
+    "ask `read PATH`, `write PATH`, `look PATH`, `execute PATH`, `exec PATH`, `connect HOST:PORT`, `listen PORT`, "
+    "`call NAME`, `variable NAME` or `arguments ...`"
+)
 
 
 def explain(policy: Policy, question: str) -> str:

@@ -22,7 +22,7 @@ BROAD = frozenset({"", "/bin", "/boot", "/dev", "/etc", "/home", "/media", "/mnt
                    "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/local", "/usr/sbin", "/var", "/var/lib",
                    "/var/log", "/var/run", "/var/tmp"})  # fmt: skip
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f*\ud800-\udfff]")
-PYTHON_TEMPORARY = re.compile(r"(tmp)?(?=[a-z]*[0-9_])[a-z0-9_]{8}")
+PYTHON_TEMPORARY = re.compile(r"(tmp)[a-z0-9_]{8}|(?=[a-z]*[0-9_])[a-z0-9_]{8}")  # one in 17 is letters only
 RUN = re.compile(r"[A-Za-z0-9]{6,}|[0-9]{3,}")
 NUMBER = re.compile(r"[0-9]{3,}")
 

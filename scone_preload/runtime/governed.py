@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 class Start:
     """What the launcher hands to the host beside the options; `environment` is scone-wrap's own, for secrets, `kept`
-    are those of the keystore by name."""
+    are those of the keystore by name; `is_read` says whether somebody reads notices: a terminal, or a log."""
 
-    __slots__ = ("cwd", "environment", "handlers", "kept", "nonce", "pid", "pins", "plan")
+    __slots__ = ("cwd", "environment", "handlers", "is_read", "kept", "nonce", "pid", "pins", "plan")
 
     def __init__(self, plan: StartPlan, nonce: int, environment: Mapping[bytes, bytes]) -> None:
         self.plan = plan
@@ -39,6 +39,7 @@ class Start:
         self.pins: tuple[str, ...] = ()
         self.handlers = ""  # their file
         self.kept: dict[str, bytes] = {}
+        self.is_read = False
 
     def pin(self, path: str, shim: str, environment: Mapping[bytes, bytes]) -> None:
         """Note what the program's image may map: what its analysis found, and the shim."""
@@ -95,8 +96,13 @@ def prepare(
     plan = _watching_plan(options) if options.learn else start_plan(options, environment)
     assert plan is not None
     check_plan(plan, options)
-    options.sums_up |= not options.learn and (options.has_own_log or (not options.quiet and os.isatty(2)))
+    is_read = options.has_own_log or (not options.quiet and os.isatty(2))
+    options.sums_up |= not options.learn and is_read
+    missing = next((name for name in plan.environment[4] if os.fsencode(name) not in environment), None)
+    if missing is not None:
+        raise UserError("secret not given", f"env:{missing}", f"set {missing} for scone-wrap")
     start = Start(plan, nonce, environment)
+    start.is_read = is_read
     if plan.handlers:
         from scone_preload.runtime.handling import check_handlers  # lazy: only with handlers
 

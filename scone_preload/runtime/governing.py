@@ -87,13 +87,17 @@ class Governor:
         """The handlers, loaded here: what they open and start at their beginning is this process's."""
         if not file:
             return ()
-        from scone_preload.runtime.handling import load_handlers  # lazy: only with handlers
+        from scone_preload.runtime.handling import load_handlers, never_asked  # lazy: only with handlers
 
         try:
-            return load_handlers(file)
+            loaded = load_handlers(file)
         except SconeError as error:
             self._trouble = error
             return ()
+        for names in never_asked(loaded, self.policy.calls.route):
+            flags = "--route-all runtime" if "*" in names else " ".join(f"--route {name}=runtime" for name in names)
+            self._say(f"handler of {', '.join(names)} is never asked: add {flags}", "notice", "warning")
+        return loaded
 
     def check(self) -> None:
         """Raise SconeError for handlers that can't be loaded, or the first secret that can't be served."""
@@ -106,7 +110,7 @@ class Governor:
 def _learner(options: Options, start: Start, say: "Say") -> "Learner":
     from scone_preload.runtime.learning import Learner  # lazy: only --learn
 
-    learner = Learner(options.learn, say)
+    learner = Learner(options.learn, say, is_told=start.is_read)
     learner.note_start(options.arguments, start.environment)
     return learner
 

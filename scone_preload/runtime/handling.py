@@ -141,7 +141,8 @@ def _compiled(path: str) -> CodeType:
         with open(path, "rb") as file:
             return compile(file.read(), path, "exec")
     except (OSError, SyntaxError, ValueError) as error:
-        where = words(error) if isinstance(error, SyntaxError) else str(error)
+        where = str(error.strerror) if isinstance(error, OSError) else str(error)
+        where = words(error) if isinstance(error, SyntaxError) else where
         raise UserError("handlers can't be loaded", path, where) from error
 
 
@@ -156,6 +157,19 @@ def load_handlers(path: str) -> list[tuple[Handler, frozenset[str]]]:
     if not found:
         raise UserError("no handler in the file", path, "mark a function with @handles(...); see examples/handlers")
     return found
+
+
+def never_asked(
+    handlers: Sequence[tuple[Handler, frozenset[str]]], routes: Sequence[tuple[str, str]]
+) -> list[tuple[str, ...]]:
+    """Return the calls of each handler that none of `routes`, (call, route), leads to."""
+    asked = {name for name, route in routes if route == "runtime"}
+    everything = {"*"}
+    return [
+        tuple(sorted(names))
+        for _, names in handlers
+        if not asked & (names | everything) and not (asked and everything & names)
+    ]
 
 
 def _module(path: str) -> ModuleType:

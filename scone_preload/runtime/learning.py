@@ -33,8 +33,9 @@ WATCHING = b'version = 1\nfiles.unlisted = "refuse"\nnetwork.unlisted = "refuse"
 class Learner:
     """What was seen so far, by what it needs: (kind, object, call) -> how often."""
 
-    def __init__(self, path: str, say: "Say") -> None:
+    def __init__(self, path: str, say: "Say", *, is_told: bool = False) -> None:
         self.path = path
+        self._is_told = is_told
         self._say = say
         self._seen: Counter[tuple[str, str, str]] = Counter()
         self._calls: Counter[str] = Counter()
@@ -95,7 +96,12 @@ class Learner:
                 file.write(text)
             os.replace(temporary, self.path)
         except (OSError, SconeError) as error:
-            self._say(f"what was learned can't be written: {self.path}: {error}", "error", "error")
+            reason = error.strerror if isinstance(error, OSError) else error
+            self._say(f"what was learned can't be written: {self.path}: {reason}", "error", "error")
+            return
+        if self._is_told:
+            self._is_told = False
+            self._say(f"what was learned is in {self.path}: use it with --policy {self.path}", "notice")
 
     def _read(self) -> Learned | None:
         try:

@@ -1,5 +1,7 @@
 """The command line of scone-wrap: what is understood, and what is refused in one line that says what to do."""
 
+import re
+
 import pytest
 
 from scone_preload import libshim
@@ -76,6 +78,7 @@ def test_the_help_names_every_option_and_says_which_mode_runs() -> None:
     text = help_text("simulation mode: so and so")
     assert not [name for name, *_ in OPTIONS if name not in text]
     assert "This machine: simulation mode: so and so." in text
+    assert {"120", "123", "124", "125", "126", "127"} <= set(re.findall(r"\b12\d\b", text.rpartition("Exit status")[2]))
     assert max(map(len, text.splitlines())) <= 120
 
 

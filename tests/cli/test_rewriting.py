@@ -375,7 +375,7 @@ class TestPolicy:
         assert words[0] == words[1]
         assert run(out, "/run/secrets/a", env=environment).stdout == "xyzzy-0451"
         lost = run(out, "/run/secrets/a", env={"PATH": "/bin"})
-        assert (lost.returncode, "set TOPSECRET for scone-wrap" in lost.stderr) == (120, True)
+        assert (lost.returncode, "set TOPSECRET for scone-wrap" in lost.stderr) == (125, True)
 
     def test_strict_measures_the_starter_too_at_a_start_and_at_an_exec(self, scone_wrap: Path, tmp_path: Path) -> None:
         inner = tmp_path / "true-again"

@@ -180,6 +180,8 @@ def test_what_a_person_fixed_set_or_dropped_is_not_learned_over() -> None:
         ("/proc/4711/stat", False, "/proc/*/stat"),
         ("/proc/self/task/12/comm", True, "/proc/self/task/*/comm"),
         ("/tmp/tmpk3j9x_2a/file", False, "/tmp/tmp????????/file"),
+        ("/tmp/tmpjrmgdgfc", True, "/tmp/tmp????????"),
+        ("/tmp/database", True, "/tmp/database"),
         ("/tmp/ssh-XXaB3dE9/agent.1234", True, "/tmp/ssh-*/agent.*"),
         ("/tmp/sess_deadbeef01", True, "/tmp/sess_*"),
         ("/tmp/app/config", True, "/tmp/app/config"),

@@ -10,7 +10,7 @@ import pytest
 
 from scone_preload.errors import UserError
 from scone_preload.handlers import Answer, Call, allow, deny, file, handles, result
-from scone_preload.runtime.handling import Handling, check_handlers, load_handlers, where_thread
+from scone_preload.runtime.handling import Handling, check_handlers, load_handlers, never_asked, where_thread
 from tests.helpers.modes import WRAPPED, Mode, warm
 from tests.helpers.processes import nothing_left_behind, run
 from tests.runtime.probing import Probed, Prober
@@ -225,7 +225,7 @@ def test_p7_handlers_that_can_not_be_loaded_let_nothing_run(name: str, prober: P
 def test_p7_handlers_that_are_not_there_let_nothing_run(prober: Prober) -> None:
     probed = prober.ask(Mode.SYNC, '[handlers]\nfile = "/nowhere/h.py"\n', "kill")
     assert (probed.results, probed.status) == ([], 125)
-    assert "handlers can't be loaded: /nowhere/h.py" in probed.err
+    assert probed.err == "scone-wrap: handlers can't be loaded: /nowhere/h.py: No such file or directory\n"
 
 
 def test_what_a_handlers_file_opens_stays_open(prober: Prober) -> None:
@@ -293,6 +293,29 @@ def test_a_handlers_file_gives_its_handlers_in_order(tmp_path: Path) -> None:
     path.write_text("def f(:")
     with pytest.raises(UserError, match=r"h\.py:1"):
         check_handlers(str(path))
+
+
+NEVER = {
+    "without a route": ((), [("a", "b"), ("*",)]),
+    "with another route": ((("a", "host"),), [("a", "b"), ("*",)]),
+    "of another call": ((("c", "runtime"),), [("a", "b")]),
+    "of one of its calls": ((("b", "runtime"),), []),
+    "of every call": ((("*", "runtime"),), []),
+}
+
+
+@pytest.mark.parametrize("case", NEVER)
+def test_handlers_that_no_route_leads_to_are_known(case: str) -> None:
+    routes, expected = NEVER[case]
+    handlers = [(lambda call: None, frozenset({"a", "b"})), (lambda call: None, frozenset({"*"}))]
+    assert never_asked(handlers, routes) == expected
+
+
+def test_a_handler_that_is_never_asked_is_said(prober: Prober) -> None:
+    (prober.place / "handlers.py").write_text(HEAD + "@handles('mkdir', 'mkdirat')\ndef f(call): pass\n")
+    probed = prober.ask(Mode.SYNC, f'[handlers]\nfile = "{prober.place}/handlers.py"\n', "kill")
+    flags = "--route mkdir=runtime --route mkdirat=runtime"
+    assert probed.err == f"scone-wrap: handler of mkdir, mkdirat is never asked: add {flags}\n"
 
 
 def test_the_api_refuses_what_makes_no_sense() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import http.server
 import os
+import pty
 import signal
 import subprocess
 import threading
@@ -196,9 +197,25 @@ def test_what_a_killed_program_did_is_learned_when_its_last_process_is_gone(plac
 
 def test_a_policy_that_can_not_be_written_is_said(place: Path) -> None:
     done = once(Mode.SYNC, ["true"], place, "--learn", "/proc/nowhere/p.toml")
-    assert "what was learned can't be written: /proc/nowhere/p.toml" in done.stderr
+    assert "what was learned can't be written: /proc/nowhere/p.toml: No such file or directory\n" in done.stderr
     refused = once(Mode.SYNC, ["true"], place, "--learn", "p.toml", "--strict")
     assert (refused.returncode, "--learn watches without a policy" in refused.stderr) == (125, True)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_terminal_is_told_where_the_policy_is(quiet: bool, place: Path) -> None:
+    controller, terminal = pty.openpty()
+    options = ["--quiet"] if quiet else []
+    argv = command(Mode.SYNC, ["true"], *options, "--learn", "p.toml")
+    subprocess.run(argv, cwd=place, stdout=terminal, stderr=terminal, check=True, timeout=60)
+    os.write(terminal, b"end\n")
+    told = ""
+    while not told.endswith("end\r\n"):
+        told += os.read(controller, 4096).decode()
+    os.close(terminal)
+    os.close(controller)
+    line = f"scone-wrap: what was learned is in {place}/p.toml: use it with --policy {place}/p.toml\r\n"
+    assert (line in told) is not quiet
 
 
 # ---- servers ----

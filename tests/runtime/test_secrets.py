@@ -148,8 +148,8 @@ def test_p2_a_program_that_has_dropped_its_identity_reads_only_what_is_still_its
 
 def test_a_secret_that_is_not_given_lets_nothing_run(prober: Prober) -> None:
     probed = prober.ask(Mode.SYNC, '[[secret]]\npath = "/run/a"\nfrom = "env:NOT_THERE"\n', "kill")
-    assert (probed.results, probed.status) == ([], 120)
-    assert "secret not given: /run/a: env:NOT_THERE: set NOT_THERE for scone-wrap" in probed.err
+    assert (probed.results, probed.status) == ([], 125)
+    assert probed.err == "scone-wrap: secret not given: env:NOT_THERE: set NOT_THERE for scone-wrap\n"
 
 
 def test_a_secret_from_a_file_is_read_at_each_open(prober: Prober) -> None:
