@@ -13,6 +13,8 @@ import lief
 from scone_preload.elf.model import Span
 from scone_preload.elf.unwind import Unwind, read_unwind
 
+lief.logging.disable()  # what can't be read is said by who wants it
+
 # Direct branches and address formations with a 32-bit displacement, found at *any* byte: a superset of the real ones.
 REL32 = re.compile(
     rb"(?=(?:[\xe8\xe9]|\x0f[\x80-\x8f]|\xc7\xf8|\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d])(....))", re.DOTALL

@@ -17,6 +17,8 @@ def answer_sites(message: wire.Sites, pid: int) -> bytes:
     """Return the answer to SITES for process `pid`."""
     path = os.fsdecode(message.path)
     try:
+        if not path.startswith("/"):  # a loader with "." among its directories
+            return _answer(Path(f"/proc/{pid}/cwd/{path}"), message)
         if shares_root(pid):
             return _answer(Path(path), message)
         fd = open_in_root(pid, path)
