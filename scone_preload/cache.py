@@ -62,7 +62,7 @@ def open_cache(environment: Mapping[bytes, bytes]) -> tuple[Cache | None, str]:
     """The first usable cache directory, made if need be, and what to tell the user about it ("" if nothing)."""
     wanted = cache_directories(environment)
     for index, name in enumerate(wanted):
-        fresh = not os.path.exists(name)  # of a folder that can not be reached: False
+        fresh = not os.access(name, os.F_OK)
         if not _prepare(Path(name)):
             continue
         told = (
