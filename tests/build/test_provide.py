@@ -224,3 +224,14 @@ def test_the_compiler_is_found_without_any_environment(monkeypatch: pytest.Monke
     assert wanted is not None
     assert found is not None
     assert (Path(found.command).name, found.version) == (Path(wanted.command).name, wanted.version)
+
+
+def test_a_cache_folder_out_of_reach_is_passed_over(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0)
+    script = "import sys; from scone_preload.cache import open_cache as o; print(o({b'XDG_CACHE_HOME': sys.argv[1].encode()}))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, folder / "sub"], capture_output=True, text=True, check=False, timeout=60,
+        user="nobody" if os.geteuid() == 0 else None,
+    )  # fmt: skip
+    assert done.stdout.startswith("(Cache("), done.stderr
