@@ -235,7 +235,7 @@ def test_a_cache_folder_out_of_reach_is_passed_over(tmp_path: Path) -> None:
         "print(open_cache({b'XDG_CACHE_HOME': os.fsencode(sys.argv[1])})[0] is not None)",
     )
     done = subprocess.run(
-        [sys.executable, "-c", "; ".join(code), folder / "sub"], capture_output=True, text=True, check=False, timeout=60,
-        user="nobody" if os.geteuid() == 0 else None,
+        [sys.executable, "-c", "; ".join(code), folder / "sub"], capture_output=True, text=True, check=False,
+        timeout=60, user="nobody" if os.geteuid() == 0 else None,
     )  # fmt: skip
     assert done.stdout == "True\n", done.stderr
