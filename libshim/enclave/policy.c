@@ -15,7 +15,8 @@
 #include "shield.h"
 #include "../wire/policy.h"
 
-enum { GIVEN_COUNT = 384, ANSWER_COUNT = 128, ANSWER_SIZE = 248, ANSWER_DATAGRAM = 128, SOL_SOCKET_ = 1, SO_TYPE_ = 3, SOCK_STREAM_ = 1, SOCK_SEQPACKET_ = 5, ERRNO_MAX = 511 };
+enum { GIVEN_COUNT = 384, ANSWER_COUNT = 128, ANSWER_SIZE = 248, ANSWER_DATAGRAM = 128, SOL_SOCKET_ = 1,
+       SO_TYPE_ = 3, SOCK_STREAM_ = 1, SOCK_SEQPACKET_ = 5, ERRNO_MAX = 511 };
 
 /* A path that came with the policy: its names can't be changed by anybody whom the policy governs. */
 struct given {

@@ -19,14 +19,15 @@ enum {
 static struct mutex adopted_mutex;	/* held over fork, so that the child's copy is whole */
 static struct adopted {
 	int32_t  fd_plus;	/* the number plus one; 0: never used */
-	uint64_t inode;		/* of its socket or pipe */
+	uint64_t device, inode;	/* of its socket or pipe */
 } adopted[ADOPTED_COUNT];
 
 static bool is_open(const struct adopted *each)
 {
 	struct stat status;
 
-	return each->fd_plus && !gate2(__NR_fstat, each->fd_plus - 1, &status) && status.st_ino == each->inode;
+	return each->fd_plus && !gate2(__NR_fstat, each->fd_plus - 1, &status) && status.st_dev == each->device &&
+	       status.st_ino == each->inode;
 }
 
 static struct adopted *place(void)
@@ -48,7 +49,8 @@ int ring_adopt(int fd)
 	if (to && !gate2(__NR_fstat, fd, &status))
 		number = gate3(__NR_fcntl, fd, F_DUPFD_CLOEXEC_, ADOPTED_FD_MIN);
 	if (number >= 0)
-		*to = (struct adopted){ .fd_plus = (int32_t)number + 1, .inode = status.st_ino };
+		*to = (struct adopted){ .fd_plus = (int32_t)number + 1, .device = status.st_dev,
+					 .inode = status.st_ino };
 	mutex_unlock(&adopted_mutex);
 	return number < 0 ? -1 : (int)number;
 }

@@ -13,6 +13,7 @@ import lief
 
 from scone_preload.elf.ldcache import read_ld_cache
 from scone_preload.elf.model import Closure, Library
+from scone_preload.elf.parse import parse_elf
 
 LD_CACHE = Path("/etc/ld.so.cache")
 # The loader's built-in directories, by distribution: Debian and Ubuntu; Fedora, RHEL and SUSE; Arch, Alpine-glibc.
@@ -89,9 +90,7 @@ def _cache() -> dict[str, list[Path]]:
 
 
 def _parse(path: Path) -> _Object:
-    binary = lief.ELF.parse(str(path))
-    if binary is None:
-        raise ValueError(f"not an ELF file: {path}")
+    binary = parse_elf(path)
     build_id = _build_id(binary)
     entries = list(binary.dynamic_entries)
     sonames = [str(entry.name) for entry in entries if isinstance(entry, lief.ELF.DynamicSharedObject)]

@@ -11,9 +11,8 @@ from pathlib import Path
 import lief
 
 from scone_preload.elf.model import Span
+from scone_preload.elf.parse import parse_elf
 from scone_preload.elf.unwind import Unwind, read_unwind
-
-lief.logging.disable()  # what can't be read is said by who wants it
 
 # Direct branches and address formations with a 32-bit displacement, found at *any* byte: a superset of the real ones.
 REL32 = re.compile(
@@ -49,9 +48,7 @@ class Image:
 
 def load_image(path: Path) -> Image:
     """Read the object at `path`; raises ValueError if it is no ELF file that can be analysed."""
-    binary = lief.ELF.parse(str(path))
-    if binary is None:
-        raise ValueError(f"not an ELF file: {path}")
+    binary = parse_elf(path)
     raw = path.read_bytes()
     code = tuple(_code_spans(binary, raw))
     names = {int(s.value): str(s.name) for s in _symbols(binary) if _in(code, int(s.value))}

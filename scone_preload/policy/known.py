@@ -24,10 +24,10 @@ def known_paths(policy: Policy) -> tuple[tuple[str, int, bool], ...]:
         return ()
     system = READABLE if files.unlisted == "system" else ()
     listed = [path for path in (*files.read, *files.execute, *system) if not is_pattern(path)]
-    found = {(path.rstrip("/") or "/", path.endswith("/")): 0 for path in listed}
-    found |= {(parent, False): 0 for path in listed for parent in _parents(path)}
+    found = [(path.rstrip("/") or "/", path.endswith("/")) for path in listed]
+    found += [(parent, False) for path in listed for parent in _parents(path)]
     known = []
-    for path, below in found:
+    for path, below in dict.fromkeys(found):
         access = _allowed(policy, path, below)
         if access and len(fsencode(path)) <= PATH_MAX and _is_fixed(policy, path, below):
             known.append((path, access, below))

@@ -18,8 +18,7 @@ def answer_sites(message: wire.Sites, pid: int) -> bytes:
     path = os.fsdecode(message.path)
     try:
         if not path.startswith("/"):  # a loader with "." among its directories
-            where = Path(f"/proc/{pid}/cwd/{path}")
-            return _answer(where, message) if where.is_file() else wire.build_sites_answer(b"")
+            return _answer(Path(f"/proc/{pid}/cwd/{path}"), message)
         if shares_root(pid):
             return _answer(Path(path), message)
         fd = open_in_root(pid, path)
