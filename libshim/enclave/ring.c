@@ -59,23 +59,24 @@ bool ring_wait_word(void *word, uint32_t value, unsigned tries)
 }
 
 /*
- * The lane is the caller's until lane_leave(), with a live twin. sequence is set before busy is: see lane_cancel(). What can
- * leave otherwise doesn't wait for a ring that is held: maybe until this very thread has read something.
+ * The lane is the caller's until lane_leave(), with a live twin. It can be cancelled only once its request is sure to be made:
+ * a cancellation of none would stay behind and meet the next one. sequence is set before that: see lane_cancel(). What can leave
+ * otherwise doesn't wait for a ring that is held: maybe until this very thread has read something.
  */
 static long lane_enter(struct thread *thread, uint8_t kind, enum ring_class class)
 {
 	bool may_wait = kind == REQUEST_ADOPT || kind == REQUEST_DISSOLVE || kind == REQUEST_BATCH;
-
 	struct lane *lane = thread->lane;
-	uint32_t busy = class == RING_WAIT ? LANE_BUSY : LANE_INTERRUPTIBLE;
 
 	for (;;) {
-		lane->sequence += 2;
-		__atomic_exchange_n(&lane->busy, busy, __ATOMIC_SEQ_CST);
+		__atomic_exchange_n(&lane->busy, LANE_BUSY, __ATOMIC_SEQ_CST);
 		if (likely(__atomic_load_n(&ring.state, __ATOMIC_SEQ_CST) == RING_ON &&
-			   lane->generation == ring.generation))
+			   lane->generation == ring.generation)) {
+			lane->sequence += 2;
+			if (class != RING_WAIT)
+				__atomic_store_n(&lane->busy, LANE_INTERRUPTIBLE, __ATOMIC_RELEASE);
 			return 0;
-		lane->sequence -= 2;
+		}
 		__atomic_store_n(&lane->busy, LANE_IDLE, __ATOMIC_SEQ_CST);
 		if (class != RING_WAIT && thread->signal_pending)
 			return -GATE_RESTART;

@@ -37,7 +37,7 @@ enum { RING_LIE_ARM = 4, RING_LIE_TOLD = 5 };
 	LIE(backlog_at_random, ANY) \
 	LIE(backlog_that_stays, ANY) \
 	LIE(backlog_slots_at_random, ANY) \
-	LIE(backlog_slots_all_in_use, GOES_ON) \
+	LIE(backlog_slots_all_in_use, ANY) \
 	LIE(backlog_slots_never_in_use, ANY) \
 	LIE(backlog_that_closes_or_shuts, EITHER) \
 	LIE(aheads_too_many, STOPS) \

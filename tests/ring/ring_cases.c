@@ -307,7 +307,7 @@ static void a_turn_reads_ahead(void)
 	CHECK(me->lane->ahead_busy == 0);
 }
 
-static bool sending = true;
+static volatile bool sending = true;
 
 static void *send_signals(void *target)
 {
@@ -421,6 +421,40 @@ static void threads_have_lanes_of_their_own(void)
 			pthread_join(threads[i], NULL);
 	}
 	CHECK(ring.lanes_used <= 9);
+}
+
+static void *calls_that_a_hold_cancels(void *unused)
+{
+	struct thread *thread = test_thread();
+	long args[6] = { 0 };
+
+	while (sending)
+		if (ring_attach(thread)) {
+			long result = ring_call(thread, __NR_getppid, args, RING_EINTR);
+
+			CHECK(result == getpid() || result == -GATE_RESTART);
+		}
+	ring_thread_exit(thread);
+	return unused;
+}
+
+/* A lane that is entered just as the ring is held is not its thread's yet: nothing is there to be cancelled, then or later. */
+static void a_hold_given_up_cancels_no_later_call(void)
+{
+	pthread_t threads[3];
+
+	for (int i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, calls_that_a_hold_cancels, NULL);
+	me->signal_pending = 1;
+	for (double end = now_ms() + 2000; now_ms() < end; usleep(20)) {
+		ring.refused = 0;
+		if (ring_stop(me) == 0)
+			ring_resume();
+	}
+	me->signal_pending = 0;
+	sending = false;
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
 }
 
 static void a_fork_child_has_a_helper_of_its_own(void)
@@ -559,6 +593,7 @@ static const struct { const char *name; void (*run)(void); } cases[] = {
 	CASE(a_turn_reads_ahead),
 	CASE(a_signal_ends_a_blocking_call), CASE(a_completed_call_keeps_its_result),
 	CASE(stop_interrupts_and_others_go_on), CASE(threads_have_lanes_of_their_own),
+	CASE(a_hold_given_up_cancels_no_later_call),
 	CASE(a_fork_child_has_a_helper_of_its_own), CASE(the_helper_is_not_seen_by_wait),
 	CASE(a_killed_helper_stops_the_program), CASE(a_stopped_helper_is_continued),
 	CASE(a_killed_program_leaves_nothing), CASE(accepted_posts_survive_the_exit),
