@@ -53,6 +53,19 @@ void *descriptor_find(const struct fd_ops *ops, bool (*is)(const void *object, c
 	return NULL;
 }
 
+int descriptor_next_epoll(int fd)
+{
+	for (uint32_t at = (uint32_t)(fd + 1); at < PIECE_COUNT * PIECE_SIZE; at++) {
+		const struct descriptor *piece = __atomic_load_n(&pieces[at / PIECE_SIZE], __ATOMIC_ACQUIRE);
+
+		if (!piece)
+			at |= PIECE_SIZE - 1;
+		else if (piece[at % PIECE_SIZE].epoll)
+			return (int)at;
+	}
+	return -1;
+}
+
 static long socket_option(int fd, int name)
 {
 	int value = 0;

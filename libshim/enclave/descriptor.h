@@ -73,6 +73,9 @@ bool descriptor_is_nonblocking(int fd);
 /* The first shielded object of this kind that `is` says is `what`; NULL: none. */
 void *descriptor_find(const struct fd_ops *ops, bool (*is)(const void *object, const void *what), const void *what);
 
+/* The first number after `fd` that names an epoll instance, -1: there is none. */
+int descriptor_next_epoll(int fd);
+
 /* The number was closed or replaced: forgets what was known. */
 void descriptor_forget(int fd);
 

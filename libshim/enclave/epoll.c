@@ -75,6 +75,36 @@ void epoll_release(struct descriptor *descriptor)
 	mutex_unlock(&sets_mutex);
 }
 
+static struct registration *registration_of(struct epoll_set *set, uint32_t fd, bool make)
+{
+	struct registration **piece;
+
+	if (fd >= PIECE_COUNT * PIECE_SIZE)
+		return NULL;
+	piece = &set->pieces[fd / PIECE_SIZE];
+	if (!*piece && make)
+		*piece = pages_map(PIECE_SIZE * sizeof **piece);
+	return *piece ? &(*piece)[fd % PIECE_SIZE] : NULL;
+}
+
+void epoll_leave(int fd)
+{
+	struct descriptor *closed = descriptor_of(fd);
+
+	for (int at = -1; closed && !closed->is_shared && (at = descriptor_next_epoll(at)) >= 0;) {
+		struct epoll_set *set = descriptor_of(at)->epoll;
+		struct registration *entry;
+
+		if (!set)
+			continue;
+		mutex_lock(&set->mutex);
+		entry = registration_of(set, (uint32_t)fd, false);
+		if (entry && entry->is_used)
+			gate4(__NR_epoll_ctl, at, EPOLL_CTL_DEL, fd, 0);
+		mutex_unlock(&set->mutex);
+	}
+}
+
 static struct epoll_set *set_of(int epfd)
 {
 	struct descriptor *descriptor = descriptor_of(epfd);
@@ -88,18 +118,6 @@ static struct epoll_set *set_of(int epfd)
 	}
 	mutex_unlock(&descriptor->mutex);
 	return descriptor->epoll;
-}
-
-static struct registration *registration_of(struct epoll_set *set, uint32_t fd, bool make)
-{
-	struct registration **piece;
-
-	if (fd >= PIECE_COUNT * PIECE_SIZE)
-		return NULL;
-	piece = &set->pieces[fd / PIECE_SIZE];
-	if (!*piece && make)
-		*piece = pages_map(PIECE_SIZE * sizeof **piece);
-	return *piece ? &(*piece)[fd % PIECE_SIZE] : NULL;
 }
 
 /* Adds or changes: the kernel is told a number and a generation instead of the program's data. */
@@ -279,20 +297,17 @@ static long turn_unpack(const struct frame *frame, struct epoll_set *set, const 
 	return count;
 }
 
-/* What was read of a connection whose number stands for another by now is nobody's. */
-static void aheads_hold(struct epoll_set *set, const struct epoll_event *lane, const struct ring_ahead *ahead, size_t count,
-			struct lane *owner)
+/*
+ * The helper reads by the number, also where the event is of an earlier connection with that number, which a copy keeps
+ * open. Until all is held, no thread closes a number that is being read: see stream_forget().
+ */
+static void aheads_hold(const struct epoll_event *lane, const struct ring_ahead *ahead, size_t count, struct lane *owner)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct epoll_event event;
-		struct registration *entry;
 
 		copy_in(&event, &lane[ahead[i].event], sizeof event);
-		entry = registration_of(set, (uint32_t)event.data, false);
-		if (entry && entry->is_used && entry->generation == (uint32_t)(event.data >> 32))
-			stream_hold((int)(uint32_t)event.data, &ahead[i], owner);
-		else if (ahead[i].result > 0)
-			ring_ahead_release(owner, ahead[i].buffer);
+		stream_hold((int)(uint32_t)event.data, &ahead[i], owner);
 	}
 }
 
@@ -324,7 +339,7 @@ static long wait_by_ring(struct frame *frame, struct epoll_set *set)
 		if (result < 0)
 			return held ? held : result;
 		mutex_lock(&set->mutex);
-		aheads_hold(set, lane, ahead, ahead_count, thread->lane);
+		aheads_hold(lane, ahead, ahead_count, thread->lane);
 		held = turn_unpack(frame, set, lane, result, held);
 		mutex_unlock(&set->mutex);
 	} while (held == 0 && result > 0 && may_wait_on(frame, &end));

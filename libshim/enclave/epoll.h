@@ -14,4 +14,8 @@ void epoll_share(struct descriptor *from, struct descriptor *to);
 
 /* One number of the instance is gone; the last one frees it. */
 void epoll_release(struct descriptor *descriptor);
+
+/* The number `fd` will be closed, and what it stands for stays open out of the program's sight: no loop watches it any more.
+ * What the program has another number for is still watched, as natively. */
+void epoll_leave(int fd);
 #endif

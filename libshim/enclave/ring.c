@@ -8,7 +8,7 @@
  */
 #include "ring_inner.h"
 
-enum { WAIT_NS = 100000000, LOOKS_A_STEP = 8 };
+enum { WAIT_NS = 100000000, LOOKS_A_STEP = 8, SEEN_TRIES = 100 };
 
 static const struct kernel_timespec wait_time = { 0, WAIT_NS };
 
@@ -37,11 +37,12 @@ void lane_cancel(struct lane *lane)
 {
 	uint32_t interruptible = LANE_INTERRUPTIBLE;
 
-	if (!__atomic_compare_exchange_n(&lane->busy, &interruptible, LANE_CANCELLED, false, __ATOMIC_SEQ_CST,
+	if (!__atomic_compare_exchange_n(&lane->busy, &interruptible, LANE_CANCELLING, false, __ATOMIC_SEQ_CST,
 					 __ATOMIC_SEQ_CST))
 		return;
 	put32(&lane->wire->cancel, lane->sequence);
 	gate3(__NR_tgkill, ring.helper_pid, lane->twin_tid, SIGNAL_CANCEL);
+	__atomic_store_n(&lane->busy, LANE_CANCELLED, __ATOMIC_SEQ_CST);
 }
 
 bool ring_wait_word(void *word, uint32_t value, unsigned tries)
@@ -144,7 +145,7 @@ static void lane_sleep(struct thread *thread, struct lane *lane, enum ring_class
 
 	for (;;) {
 		uint32_t u_done = fetch32(done);
-		bool cancelled = __atomic_load_n(&lane->busy, __ATOMIC_SEQ_CST) == LANE_CANCELLED;
+		bool cancelled = __atomic_load_n(&lane->busy, __ATOMIC_SEQ_CST) >= LANE_CANCELLING;
 		long result;
 
 		if (lane_done(lane, u_done))
@@ -165,7 +166,7 @@ static void lane_sleep(struct thread *thread, struct lane *lane, enum ring_class
 	}
 }
 
-/* Whether the request was cancelled. Then the twin has had the signal: it can't hit the next request. */
+/* Whether the request was cancelled. Then the twin has had the signal, from whichever thread: it can't hit the next request. */
 static bool lane_leave(struct lane *lane, enum ring_class class)
 {
 	uint32_t interruptible = LANE_INTERRUPTIBLE;
@@ -175,7 +176,9 @@ static bool lane_leave(struct lane *lane, enum ring_class class)
 		__atomic_store_n(&lane->busy, LANE_IDLE, __ATOMIC_RELEASE);
 		return false;
 	}
-	ring_wait_word(&lane->wire->cancels_seen, lane->cancels_seen, 20);
+	while (__atomic_load_n(&lane->busy, __ATOMIC_SEQ_CST) != LANE_CANCELLED)
+		gate0(__NR_sched_yield);
+	ring_wait_word(&lane->wire->cancels_seen, lane->cancels_seen, SEEN_TRIES);
 	lane->cancels_seen = fetch32(&lane->wire->cancels_seen);
 	put32(&lane->wire->cancel, 1);
 	lane->stats.cancels++;

@@ -14,7 +14,8 @@
 #include "untrusted.h"
 
 /* lane.busy */
-enum { LANE_IDLE = 0, LANE_BUSY, LANE_INTERRUPTIBLE, LANE_CANCELLED };
+/* LANE_CANCELLING: somebody is about to tell the twin; LANE_CANCELLED: it is told. */
+enum { LANE_IDLE = 0, LANE_BUSY, LANE_INTERRUPTIBLE, LANE_CANCELLING, LANE_CANCELLED };
 
 enum { CPU_WORDS = 16 };		/* of an affinity mask: 1024 cores */
 

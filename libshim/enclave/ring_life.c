@@ -98,8 +98,11 @@ static long helper_make(void)
 	put32(&ring.control->draining, 0);
 	put32(&ring.control->uring_min,
 	      enclave.flags & FLAG_NO_URING ? 0 : enclave.uring_min ? enclave.uring_min : URING_MIN);
-	for (uint32_t i = 0; i < ring.lanes_used; i++)
+	for (uint32_t i = 0; i < ring.lanes_used; i++) {
 		put32(&ring_lanes[i].wire->twin_state, TWIN_NONE);
+		for (uint32_t slot = 0; slot < BACKLOG_COUNT; slot++)	/* it may have ended between the last byte and this */
+			put32(&ring_lanes[i].wire->backlog[slot].lock, 0);
+	}
 	gate4(__NR_rt_sigprocmask, 2, &all, &mask, 8);
 	starter = gate_clone_helper(CLONE_FILES | CLONE_FS | CLONE_SYSVSEM, helper_start, ring.control,
 				    (uint8_t *)ring.control + STARTER_STACK_TOP);

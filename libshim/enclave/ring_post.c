@@ -4,6 +4,7 @@
  * Owns: the post queue's indices, what is known of each descriptor's posts, which read-ahead buffers hold data.
  * Must never: take a length, a buffer or an event index from the host unchecked. Used by: ring.h's callers.
  */
+#include "epoll.h"
 #include "ring_inner.h"
 
 enum {
@@ -269,6 +270,7 @@ static bool backlog_hand_over(struct thread *thread, int fd, struct lane *lane)
 		to = ring_adopt(fd);
 		if (to < 0)
 			return false;
+		epoll_leave(fd);
 	}
 	wire->args[0] = lane->index;
 	wire->args[1] = (uint64_t)fd;

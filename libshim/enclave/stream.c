@@ -50,18 +50,13 @@ static void held_unlink(int fd, struct descriptor *descriptor)
 	ahead->bytes = NULL;
 }
 
-void stream_hold(int fd, const struct ring_ahead *found, struct lane *lane)
+/* Under the descriptor's mutex: whether the bytes that were found are kept. */
+static bool held_set(int fd, struct descriptor *descriptor, const struct ring_ahead *found, struct lane *lane)
 {
-	struct descriptor *descriptor = descriptor_of(fd);
-
-	if (!descriptor || (descriptor->ahead_state != AHEAD_MARKED && descriptor->ahead_state != AHEAD_REFUSED)) {
-		/* closed meanwhile */
-		if (found->result > 0)
-			ring_ahead_release(lane, found->buffer);
-		return;
-	}
+	if (descriptor->ahead_state != AHEAD_MARKED && descriptor->ahead_state != AHEAD_REFUSED)
+		return false;		/* closed meanwhile */
 	if (found->result == -EAGAIN || found->result == -EINTR)
-		return;		/* nothing was there: the program's own read will see */
+		return false;		/* nothing was there: the program's own read will see */
 	if (descriptor->ahead.is_held)
 		die("the helper read ahead of what it had read already");
 	descriptor->ahead = (struct ahead) {
@@ -70,6 +65,21 @@ void stream_hold(int fd, const struct ring_ahead *found, struct lane *lane)
 	};
 	ring_mark(fd, false);		/* no more until the program has read this */
 	held_link(fd, descriptor);
+	return true;
+}
+
+void stream_hold(int fd, const struct ring_ahead *found, struct lane *lane)
+{
+	struct descriptor *descriptor = descriptor_of(fd);
+	bool is_kept = false;
+
+	if (descriptor) {
+		mutex_lock(&descriptor->mutex);
+		is_kept = held_set(fd, descriptor, found, lane);
+		mutex_unlock(&descriptor->mutex);
+	}
+	if (!is_kept && found->result > 0)
+		ring_ahead_release(lane, found->buffer);
 }
 
 bool stream_is_held(int fd)
@@ -200,27 +210,34 @@ bool stream_take(int fd, const struct io_part *parts, uint64_t count, uint32_t h
 }
 
 /*
- * Threads may read a descriptor while another's turn is under way: what the helper has taken meanwhile comes first, and it
- * takes nothing while a thread waits in the kernel for the next bytes.
+ * Threads may read a descriptor, or close its number, while another's turn is under way: what the helper takes meanwhile
+ * comes first, and is never of the next connection with that number. Returns with the descriptor's mutex; then either
+ * something is held, or the helper takes nothing until it is marked again.
  */
-static enum stream_source read_claim(int fd, struct descriptor *descriptor)
+static void mark_claim(int fd, struct descriptor *descriptor)
 {
 	static const struct { int64_t seconds, nanoseconds; } step = { 0, CLAIM_STEP_NS };
 
 	for (int i = 0; i < CLAIM_TRIES; i++) {
-		bool is_held, is_mine = false;
-
 		mutex_lock(&descriptor->mutex);
-		is_held = descriptor->ahead.is_held;
-		if (!is_held)
-			is_mine = ring_unmark(fd);
-		descriptor->readers = (uint16_t)(descriptor->readers + is_mine);
+		if (descriptor->ahead.is_held || ring_unmark(fd))
+			return;
 		mutex_unlock(&descriptor->mutex);
-		if (is_held || is_mine)
-			return is_held ? STREAM_HELD : STREAM_CLAIMED;
 		gate2(__NR_nanosleep, &step, 0);
 	}
 	die("the helper reads ahead and does not tell what");
+}
+
+/* It takes nothing while a thread waits in the kernel for the next bytes. */
+static enum stream_source read_claim(int fd, struct descriptor *descriptor)
+{
+	bool is_held;
+
+	mark_claim(fd, descriptor);
+	is_held = descriptor->ahead.is_held;
+	descriptor->readers = (uint16_t)(descriptor->readers + !is_held);
+	mutex_unlock(&descriptor->mutex);
+	return is_held ? STREAM_HELD : STREAM_CLAIMED;
 }
 
 enum stream_source stream_read_begin(int fd)
@@ -285,7 +302,7 @@ void stream_forget(int fd, struct descriptor *descriptor)
 		twin_leave(fd, descriptor);
 		mutex_unlock(&twins_mutex);
 	}
-	mutex_lock(&descriptor->mutex);
+	mark_claim(fd, descriptor);
 	ring_mark(fd, false);
 	if (descriptor->ahead.is_held)
 		held_unlink(fd, descriptor);

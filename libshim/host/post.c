@@ -41,7 +41,10 @@ static HOST void slot_free(struct wire_lane *lane, uint32_t index)
 	__atomic_fetch_and(&lane->backlog_used, ~(1ul << index), __ATOMIC_SEQ_CST);
 }
 
-/* All was sent, or can't be. A slot whose descriptor the program has closed is free before the number is. */
+/*
+ * All was sent, or can't be. A slot is nobody's before the number of its descriptor is, and is free only after that: then the
+ * enclave may end the helper at any moment.
+ */
 static HOST void slot_end(struct wire_lane *lane, uint32_t index, long result)
 {
 	struct wire_backlog *slot = &lane->backlog[index];
@@ -56,9 +59,11 @@ static HOST void slot_end(struct wire_lane *lane, uint32_t index, long result)
 		store32(&slot->state, BACKLOG_FAILED);
 		return;
 	}
-	slot_free(lane, index);
-	if (after & AFTER_CLOSE)
+	if (after & AFTER_CLOSE) {
+		store32((uint32_t *)&slot->fd, ~0u);
 		host_syscall(__NR_close, fd, 0, 0, 0, 0, 0);
+	}
+	slot_free(lane, index);
 }
 
 HOST bool backlog_serve(struct wire_lane *lane, uint32_t index)

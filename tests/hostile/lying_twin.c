@@ -135,10 +135,15 @@ static HOST void results_lie(struct wire_control *control, struct wire_lane *lan
 	}
 }
 
+/* An earlier helper may have been ended while it had the lock: its pid stands there. */
 static HOST void tail_lock(struct kept *kept)
 {
-	while (!change32(&kept->lock, 0, 1))
+	uint32_t helper = (uint32_t)host_syscall(__NR_getpid, 0, 0, 0, 0, 0, 0), owner;
+
+	do {
 		pause_cpu();
+		owner = load32(&kept->lock);
+	} while (owner == helper || !change32(&kept->lock, owner, helper));
 }
 
 /* The real tail is kept aside: the helper itself goes on honestly. */
@@ -165,7 +170,11 @@ static HOST void tail_flip(struct wire_control *control, struct wire_lane *lane)
 	struct kept *kept = kept_of(lane);
 
 	tail_lock(kept);
-	if (chance(control) % 4 == 0 && kept->has_tail)
+	if (!kept->has_tail) {
+		kept->tail = lane->post_tail;
+		kept->has_tail = 1;
+	}
+	if (chance(control) % 4 == 0)
 		store32(&lane->post_tail, kept->tail);
 	else if (is_lie(control, LIE_post_tail_of_the_future))
 		store32(&lane->post_tail, load32(&lane->post_head) + 1 + chance(control) % 4000);

@@ -397,6 +397,28 @@ static void stop_interrupts_and_others_go_on(void)
 	CHECK(ring_helper_pid() != before);
 }
 
+/* ring_stop() ends the helper as soon as the last byte is sent: maybe before it has let go of the slot. */
+static void what_an_ended_helper_had_locked_is_free(void)
+{
+	static char bytes[16384], got[16384];
+	size_t posted = 0, received = 0;
+	int fds[2];
+
+	alarm(20);
+	for (uint32_t i = 0; i < BACKLOG_COUNT; i++)
+		me->lane->wire->backlog[i].lock = 1;
+	CHECK(ring_stop(me) == 0);
+	ring_resume();
+	CHECK(ring_attach(me));
+	pair(fds, SOCK_STREAM);
+	while (ring_post_state(fds[0]) != RING_BACKLOG)
+		if (ring_post(me, fds[0], bytes, sizeof bytes, 0) > 0)
+			posted += sizeof bytes;
+	while (received < posted)
+		received += read_all(fds[1], got, sizeof got);
+	CHECK(ring_settle(me, fds[0], RING_WAIT) == 0);
+}
+
 static void *many_calls(void *unused)
 {
 	struct thread *thread = test_thread();
@@ -592,7 +614,7 @@ static const struct { const char *name; void (*run)(void); } cases[] = {
 	CASE(a_full_pipe_makes_a_backlog_too), CASE(full_peers_hold_up_no_other), CASE(a_shutdown_follows_the_backlog),
 	CASE(a_turn_reads_ahead),
 	CASE(a_signal_ends_a_blocking_call), CASE(a_completed_call_keeps_its_result),
-	CASE(stop_interrupts_and_others_go_on), CASE(threads_have_lanes_of_their_own),
+	CASE(stop_interrupts_and_others_go_on), CASE(what_an_ended_helper_had_locked_is_free), CASE(threads_have_lanes_of_their_own),
 	CASE(a_hold_given_up_cancels_no_later_call),
 	CASE(a_fork_child_has_a_helper_of_its_own), CASE(the_helper_is_not_seen_by_wait),
 	CASE(a_killed_helper_stops_the_program), CASE(a_stopped_helper_is_continued),
