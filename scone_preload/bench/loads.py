@@ -28,8 +28,8 @@ class Load(Protocol):
     def prepared(self, setting: Setting) -> "Load":
         """This load with what it needs built."""
 
-    def warm(self, port: int) -> None:
-        """Bring the server into the state in which it is measured."""
+    def warm(self, port: int) -> int:
+        """Bring the server into the state in which it is measured; how many requests that took."""
 
     def run(self, port: int, seconds: float) -> Done:
         """Load the server for about so many seconds."""
@@ -46,9 +46,10 @@ class RedisBenchmark:
     def prepared(self, setting: Setting) -> "RedisBenchmark":
         return RedisBenchmark(self.command, self.pipeline)
 
-    def warm(self, port: int) -> None:
+    def warm(self, port: int) -> int:
         done = self._run(port, 20000 * self.pipeline)
         self.rate = self.rate or done.requests / done.seconds
+        return done.requests
 
     def run(self, port: int, seconds: float) -> Done:
         return self._run(port, max(1000, int(self.rate * seconds)))
@@ -71,8 +72,8 @@ class Wrk:
     def prepared(self, setting: Setting) -> "Wrk":
         return self
 
-    def warm(self, port: int) -> None:
-        self.run(port, 0.2)
+    def warm(self, port: int) -> int:
+        return self.run(port, 0.2).requests
 
     def run(self, port: int, seconds: float) -> Done:
         time = f"{max(1, round(seconds))}s"
@@ -94,8 +95,8 @@ class MemcachedLoad:
     def prepared(self, setting: Setting) -> "MemcachedLoad":
         return replace(self, client=str(compiled(setting, "memcached_load")))
 
-    def warm(self, port: int) -> None:
-        self.run(port, 0.1)
+    def warm(self, port: int) -> int:
+        return self.run(port, 0.1).requests
 
     def run(self, port: int, seconds: float) -> Done:
         words = output_of([self.client, str(port), str(CONNECTIONS), str(seconds)], PATIENCE_S, Path("/")).split()

@@ -1,4 +1,4 @@
-"""The rows of servers: three of each run, native and by each exit, and the same load goes to them in turn."""
+"""The rows of servers: native and by each exit in turn, each start of a server gets the same load."""
 
 import json
 import os
@@ -81,43 +81,50 @@ def apache(place: Path, port: int) -> list[str]:
     return [tool("apache2"), "-f", f"{place}/apache.conf", "-D", "FOREGROUND"]
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One running server."""
-
-    port: int
-    pid: int
-
-
 @dataclass(slots=True)
 class Servers:
-    """A probe: the same server in each mode, and a load for them."""
+    """A probe: a server that is started anew for each measurement, and a load for it.
 
+    Two starts of one server differ by several percent for as long as they live (where their memory lies): what were
+    measured again and again of one start would be its luck.
+    """
+
+    setting: Setting
+    server: ServerCommand
     place: Path
     load: Load
-    seconds: float
-    served: dict[Mode, Served] = field(default_factory=dict)
+    starts: int = 0
     requests: dict[Mode, int] = field(default_factory=dict)
-    counted: dict[Mode, Sample] = field(default_factory=dict)
+    counted: dict[Mode, dict[str, float]] = field(default_factory=dict)
 
     def measure(self, mode: Mode) -> Sample:
-        """Load the server of this mode once: requests a second, and its CPU microseconds a request."""
-        server = self.served[mode]
-        before = tree(server.pid)
-        done = self.load.run(server.port, self.seconds)
-        cpu = cpu_between(before, tree(server.pid))
-        self.requests[mode] = self.requests.get(mode, 0) + done.requests
+        """Start, load the server of this mode once, end it: requests a second, and its CPU microseconds a request."""
+        self.starts += 1
+        report = self.place / f"{mode.value}-{self.starts}.json"
+        with ExitStack() as stack:
+            port, pid = start(stack, self.setting, self.server, mode, report)
+            warmed = self.load.warm(port)
+            before = tree(pid)
+            done = self.load.run(port, self.setting.seconds)
+            cpu = cpu_between(before, tree(pid))
+        if mode.wrapped:
+            self.requests[mode] = self.requests.get(mode, 0) + warmed + done.requests
+            counted = self.counted.setdefault(mode, {})
+            for name, value in read_stats(report).items():
+                counted[name] = counted.get(name, 0) + value
         return {"rate": done.requests / done.seconds, "cpu": cpu * 1e6 / done.requests}
 
     def facts(self, mode: Mode) -> Sample:
-        """Tell the calls and crossings for each request, from the wrapped server's own statistics."""
-        return self.counted.get(mode, {})
+        """Tell the calls and crossings for each request, from the wrapped servers' own statistics."""
+        return {name: value / self.requests[mode] for name, value in self.counted.get(mode, {}).items()}
 
-    def collect(self) -> None:
-        """Read what the ended servers counted."""
-        for mode, requests in self.requests.items():
-            counted = read_stats(self.place / f"{mode.value}.json")
-            self.counted[mode] = {name: value / requests for name, value in counted.items()}
+
+def start(stack: ExitStack, setting: Setting, server: ServerCommand, mode: Mode, report: Path) -> tuple[int, int]:
+    """Start one server, in a folder beside its report; it ends with the stack. Gives its port and pid."""
+    own, port = report.with_suffix(""), free_port()
+    own.mkdir(mode=0o755)
+    argv = setting.command(mode, server(own, port), f"--stats={report}")
+    return port, stack.enter_context(running(argv, report.parent, own.name, port))
 
 
 COUNTERS = ("crossings", "ring_spun", "ring_slept", "ring_writes_behind", "ring_reads_ahead")
@@ -141,27 +148,13 @@ def read_stats(path: Path) -> dict[str, float]:
 
 
 def open_servers(server: ServerCommand, load: Load) -> Opener:
-    """An opener: starts the server in each mode, prepares the load by each; statistics come when they are ended."""
+    """An opener: prepares the load, which each measurement gives to a server of its own."""
 
     @contextmanager
     def opener(setting: Setting) -> Iterator[Probe]:
-        with TemporaryDirectory(dir=setting.place, prefix="row-") as name, ExitStack() as stack:
+        with TemporaryDirectory(dir=setting.place, prefix="row-") as name:
             place = Path(name)
             place.chmod(0o755)
-            probe = Servers(place, load.prepared(setting), setting.seconds)
-            for mode in Mode:
-                probe.served[mode] = start(stack, setting, server, place, mode)
-                probe.load.warm(probe.served[mode].port)  # the native one first: it sets how many requests a round has
-            yield probe
-            stack.close()
-            probe.collect()
+            yield Servers(setting, server, place, load.prepared(setting))
 
     return opener
-
-
-def start(stack: ExitStack, setting: Setting, server: ServerCommand, place: Path, mode: Mode) -> Served:
-    """Start one server; it ends with the stack."""
-    own, port = place / mode.value, free_port()
-    own.mkdir(mode=0o755)
-    argv = setting.command(mode, server(own, port), f"--stats={place}/{mode.value}.json")
-    return Served(port, stack.enter_context(running(argv, place, mode.value, port)))

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from scone_preload.bench.micro import warm
 from scone_preload.bench.model import Mode, Opener, Probe, Sample, Setting
 from scone_preload.bench.processes import cpu_exact_s
-from scone_preload.bench.servers import Served, redis, start
+from scone_preload.bench.servers import redis, start
 from scone_preload.errors import UserError
 
 PATIENCE_S = 60.0
@@ -98,15 +98,15 @@ class Idle:
     """A probe: redis without a client; the modes' servers idle at the same time."""
 
     seconds: float
-    served: dict[Mode, Served] = field(default_factory=dict)
+    pids: dict[Mode, int] = field(default_factory=dict)
     shares: dict[Mode, float] = field(default_factory=dict)
 
     def measure(self, mode: Mode) -> Sample:
         """Percent of a core; one wait serves all modes of a round."""
         if mode not in self.shares:
-            before = {each: cpu_exact_s(one.pid) for each, one in self.served.items()}
+            before = {each: cpu_exact_s(pid) for each, pid in self.pids.items()}
             time.sleep(self.seconds)
-            after = {each: cpu_exact_s(one.pid) for each, one in self.served.items()}
+            after = {each: cpu_exact_s(pid) for each, pid in self.pids.items()}
             self.shares = {each: (after[each] - before[each]) / self.seconds * 100 for each in after}
         return {"percent": self.shares.pop(mode)}
 
@@ -123,7 +123,7 @@ def open_idle(setting: Setting) -> Iterator[Probe]:
         place.chmod(0o755)
         probe = Idle(IDLE_QUICK_S if setting.quick else IDLE_S)
         for mode in Mode:
-            probe.served[mode] = start(stack, setting, redis, place, mode)
+            _, probe.pids[mode] = start(stack, setting, redis, mode, place / f"{mode.value}.json")
         time.sleep(0.2 if setting.quick else 2)
         os.sync()
         yield probe

@@ -51,7 +51,12 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("--volume", "PATH:MODE", (), "a volume of this mode (only passthrough in this version)"),
     ("--tls", "PORT", (), "TLS for a listening port (not in this version yet: refused)"),
     ("--print-policy", "", (), "print the policy that these options make, with where each line comes from"),
-    ("--explain", "QUESTION", (), 'say what the policy answers: "read /etc/passwd", "connect example.org:443"'),
+    (
+        "--explain",
+        "QUESTION",
+        (),
+        'say what the policy answers: "read /etc/passwd", "connect example.org:443"; status 1 when it denies',
+    ),
     ("--learn", "FILE", (), "watch the program and write the least policy that allows what it does; merges into FILE"),
     (
         "--log-format",

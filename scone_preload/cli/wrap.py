@@ -97,11 +97,13 @@ def _print_policy(given: Given, rest: list[str]) -> int:
 
 
 def _explain(given: Given, rest: list[str]) -> int:
-    from scone_preload.policy.explain import explain  # lazy: start-up time
+    from scone_preload.policy.explain import decide  # lazy: start-up time
     from scone_preload.runtime.policies import policy_of
 
     policy, _ = policy_of(parse(given, rest, needs_binary=False), os.getcwd())
-    return _print(explain(policy, str(given["--explain"])) + "\n")
+    decision = decide(policy, str(given["--explain"]))
+    _print(f"{decision}\n")
+    return 0 if decision.allowed else 1
 
 
 def _rewrite(given: Given, rest: list[str]) -> int:

@@ -19,13 +19,8 @@ FORMS = (
 )
 
 
-def explain(policy: Policy, question: str) -> str:
-    """Return the answer on one line; raises UserError for what is no question."""
-    return str(decide(policy, question))
-
-
 def decide(policy: Policy, question: str) -> Decision:
-    """Return the decision that a question asks for; raises UserError for what is no question."""
+    """Return the decision that a question asks for, its str() is one line; raises UserError for what is no question."""
     verb, _, thing = question.strip().partition(" ")
     thing = thing.strip()
     if verb not in VERBS:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from scone_preload import paths
 from scone_preload.build.objects import object_files
@@ -20,8 +21,9 @@ GATES = ("gate_interruptible", "gate_frame")
 WRAPPED = (*GATES, "ring_call", "ring_turn")
 INCLUDES = [f"-I{paths.LIBSHIM}/enclave", f"-I{paths.LIBSHIM}/wire", f"-I{HERE}"]
 ASYNC = {"sync": 0, "async": 1}
-EXIT_COST = {"sync": 0, "async": 4000}  # so dear that every call that can leaves by the ring
+EXIT_DEAR = 4000  # cycles: every call that can leaves by the ring
 PACKET = 65536
+Victim: TypeAlias = "subprocess.Popen[str]"
 
 
 def build_liar(folder: Path) -> Path:
@@ -87,20 +89,28 @@ class Ending:
     refused: int
 
 
-def run_victim(shim: Path, victim: Path, case: str, mode: str, cwd: Path) -> Ending:
-    """Runs one case as scone-wrap would start it, with a runtime that only listens."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = {"LD_PRELOAD": str(shim), "SCONE_SHIM": f"3,{theirs.fileno()},0,{ASYNC[mode]},{EXIT_COST[mode]},16,1"}
+def started(argv: list[Path | str], shim: Path, control: socket.socket, cwd: Path, *, mode: str, cost: int) -> Victim:
+    """A process of `argv` as scone-wrap would start it, in a session of its own; `control` is its control socket."""
+    variable = f"3,{control.fileno()},0,{ASYNC[mode]},{cost},16,1"
     process = subprocess.Popen(
-        [victim, case],
+        argv,
         cwd=cwd,
-        env=environment,
-        pass_fds=[theirs.fileno()],
+        env={"LD_PRELOAD": str(shim), "SCONE_SHIM": variable},
+        pass_fds=[control.fileno()],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
-    theirs.close()
+    control.close()
+    return process
+
+
+def run_victim(shim: Path, victim: Path, case: str, mode: str, cwd: Path) -> Ending:
+    """Runs one case as scone-wrap would start it, with a runtime that only listens."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    cost = EXIT_DEAR if mode == "async" else 0
+    process = started([victim, case], shim, theirs, cwd, mode=mode, cost=cost)
     refused: list[bytes] = []
     listener = threading.Thread(target=listen, args=(ours, refused))
     listener.start()

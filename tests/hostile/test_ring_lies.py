@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.build import HERE, build_ring_liar, build_ring_victim, listen
+from tests.hostile.build import EXIT_DEAR, HERE, Victim, build_ring_liar, build_ring_victim, listen, started
 
 LIES = dict(re.findall(r"^\tLIE\((\w+), (\w+)\)", (HERE / "ring_lie.h").read_text(), re.MULTILINE))
 STOPPED = re.compile(r"scone: stopped: [^\n]+\n")
@@ -46,26 +46,16 @@ def liar(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return build_ring_liar(folder), build_ring_victim(folder)
 
 
-def start(liar: tuple[Path, Path], lie: str, cwd: Path) -> subprocess.Popen[str]:
+def start(liar: tuple[Path, Path], lie: str, cwd: Path) -> Victim:
     """The victim, started as scone-wrap would, in a session of its own, with a runtime that only listens."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = {"LD_PRELOAD": str(liar[0]), "SCONE_SHIM": f"3,{theirs.fileno()},0,1,4000,16,1"}
-    process = subprocess.Popen(
-        [liar[1], "victim", lie],
-        cwd=cwd,
-        env=environment,
-        pass_fds=[theirs.fileno()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    theirs.close()
+    argv: list[Path | str] = [liar[1], "victim", lie]
+    process = started(argv, liar[0], theirs, cwd, mode="async", cost=EXIT_DEAR)
     threading.Thread(target=listen, args=(ours, []), daemon=True).start()
     return process
 
 
-def finish(process: subprocess.Popen[str]) -> Ending:
+def finish(process: Victim) -> Ending:
     """Waits, ends what still waits by SIGTERM, and what is left of its helper."""
     try:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -17,7 +17,7 @@ import pytest
 from scone_preload import paths
 from scone_preload.build.warm import pin
 from scone_preload.runtime import wire
-from tests.hostile.build import HERE
+from tests.hostile.build import HERE, started
 
 RUNS = 150
 ATTACKER = """
@@ -78,21 +78,13 @@ def attacked(programs: Path, tmp_path: Path) -> Iterator[Path]:
         attacker.kill()
 
 
-@pytest.mark.parametrize("mode", [0, 1], ids=["sync", "async"])
-def test_p7_no_program_runs_unwrapped_while_its_shim_comes_and_goes(programs: Path, attacked: Path, mode: int) -> None:
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_p7_no_program_runs_unwrapped_while_its_shim_comes_and_goes(programs: Path, attacked: Path, mode: str) -> None:
     good = attacked / "good" / "shim.so"
     runtime = Runtime(attacked / "now" / "shim.so", pin(str(good)).partition(" ")[0])
-    environment = {"LD_PRELOAD": str(good), "SCONE_SHIM": f"3,{runtime.theirs.fileno()},0,{mode},0,16,1"}
     listener = threading.Thread(target=runtime.serve)
-    with subprocess.Popen(
-        [programs / "victim", "victim", str(RUNS), "0"],
-        env=environment,
-        pass_fds=[runtime.theirs.fileno()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        runtime.theirs.close()
+    argv: list[Path | str] = [programs / "victim", "victim", str(RUNS), "0"]
+    with started(argv, good, runtime.theirs, attacked, mode=mode, cost=0) as process:
         listener.start()
         out, err = process.communicate(timeout=120)
     listener.join()

@@ -13,7 +13,7 @@ from scone_preload.policy.decide import decide_call, decide_file, decide_open
 from scone_preload.policy.decision import Decision
 from scone_preload.policy.document import Source
 from scone_preload.policy.effective import combine, parse
-from scone_preload.policy.explain import decide, explain
+from scone_preload.policy.explain import decide
 from tests.policy.samples import POLICIES
 
 TEXT = """\
@@ -76,7 +76,7 @@ DENIED = [question for question, answer in ANSWERS.items() if answer.startswith(
 
 @pytest.mark.parametrize("question", ANSWERS)
 def test_an_answer_names_rule_object_line_and_remedy(question: str) -> None:
-    assert explain(POLICY, question) == ANSWERS[question]
+    assert str(decide(POLICY, question)) == ANSWERS[question]
 
 
 def test_questions_of_both_kinds_are_asked() -> None:
@@ -165,4 +165,4 @@ def test_a_denial_is_an_error_to_raise() -> None:
 )
 def test_what_is_no_question_is_the_users_error(question: str) -> None:
     with pytest.raises(UserError):
-        explain(POLICY, question)
+        decide(POLICY, question)

@@ -168,6 +168,11 @@ def test_p7_explain_says_before_what_the_denial_says(place: Path) -> None:
         Mode.NATIVE, [command(Mode.SYNC, [])[0], "--policy", "p.toml", "--explain", "read /etc/hostname"], place
     )
     assert denials(refused.stderr) == ["scone-wrap: " + asked.stdout.strip()]
+    assert asked.returncode == 1
+    asked = once(
+        Mode.NATIVE, [command(Mode.SYNC, [])[0], "--policy", "p.toml", "--explain", "read /usr/bin/cat"], place
+    )
+    assert (asked.returncode, asked.stdout.startswith("allowed, ")) == (0, True)
 
 
 def test_two_runs_make_one_policy_that_allows_both(place: Path) -> None:
