@@ -230,6 +230,14 @@ struct descriptor *descriptor_of(int fd)
 	return fd >= 0 && fd < 16 ? &descriptors[fd] : NULL;
 }
 
+int descriptor_next_epoll(int fd)
+{
+	while (++fd < 16)
+		if (descriptors[fd].epoll)
+			return fd;
+	return -1;
+}
+
 enum descriptor_kind descriptor_kind(int fd)
 {
 	(void)fd;
