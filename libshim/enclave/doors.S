@@ -171,7 +171,23 @@ FUNCTION signal_entry
 FUNCTION copy_guarded
 	mov	%rdx, %rcx
 LABEL copy_guarded_insn
-	rep movsb
+	cmp	$32, %rcx			/* an event, a word, a vector: the string move takes longer to begin */
+	ja	2f
+	cmp	$8, %rcx
+	jb	2f
+	mov	(%rsi), %rax
+	mov	-8(%rsi,%rcx), %rdx
+	cmp	$16, %rcx
+	jbe	1f
+	mov	8(%rsi), %r8
+	mov	-16(%rsi,%rcx), %r9
+	mov	%r8, 8(%rdi)
+	mov	%r9, -16(%rdi,%rcx)
+1:	mov	%rax, (%rdi)
+	mov	%rdx, -8(%rdi,%rcx)
+	xor	%eax, %eax
+	ret
+2:	rep movsb
 LABEL copy_guarded_after
 	xor	%eax, %eax
 	ret

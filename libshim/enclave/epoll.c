@@ -108,12 +108,13 @@ void epoll_leave(int fd)
 static struct epoll_set *set_of(int epfd)
 {
 	struct descriptor *descriptor = descriptor_of(epfd);
+	struct epoll_set *set = descriptor ? __atomic_load_n(&descriptor->epoll, __ATOMIC_ACQUIRE) : NULL;
 
-	if (!descriptor)
-		return NULL;
+	if (likely(set) || !descriptor)
+		return set;
 	mutex_lock(&descriptor->mutex);
 	if (!descriptor->epoll) {
-		descriptor->epoll = set_make();
+		__atomic_store_n(&descriptor->epoll, set_make(), __ATOMIC_RELEASE);
 		descriptor->kind = KIND_EPOLL;
 	}
 	mutex_unlock(&descriptor->mutex);

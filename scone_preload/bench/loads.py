@@ -47,7 +47,7 @@ class RedisBenchmark:
         return RedisBenchmark(self.command, self.pipeline)
 
     def warm(self, port: int) -> int:
-        done = self._run(port, 20000 * self.pipeline)
+        done = self._run(port, 5000 * self.pipeline)
         self.rate = self.rate or done.requests / done.seconds
         return done.requests
 
