@@ -17,7 +17,7 @@ from scone_preload.bench.rows import ROWS, chosen
 from scone_preload.errors import SconeError, UserError
 
 WRAP = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "scone-wrap"
-ROUNDS, SECONDS = 5, 1.0
+ROUNDS, SECONDS = 12, 0.5
 
 
 def say(text: str) -> None:

@@ -133,7 +133,9 @@ def wants_json(argv: list[str]) -> bool:
 def _value_of(name: str, value: str | None, rest: list[str]) -> str | None:
     kind = _VALUES.get(name)
     if kind is None:
-        raise UserError("unknown option", name, _SEE_HELP)
+        from scone_preload.policy.problem import did_you_mean  # lazy: start-up time
+
+        raise UserError("unknown option", name, did_you_mean(name, _VALUES, otherwise=_SEE_HELP))
     if kind == "" and value is not None:
         raise UserError("option takes no value", name, f"leave out ={value}")
     if kind and not kind.startswith("[") and value is None:

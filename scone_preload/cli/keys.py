@@ -30,6 +30,7 @@ PASSPHRASES = {
     "new": ("--new-passphrase-file", "SCONE_KEYS_NEW_PASSPHRASE", "New passphrase"),
     "backup": ("--backup-passphrase-file", "SCONE_KEYS_BACKUP_PASSPHRASE", "Passphrase of the backup"),
 }
+PASSPHRASE_SHORT = 12  # bytes
 PLAIN_NOTE = "only its mode protects it: who can read your files can read it, and so can root"
 
 
@@ -70,6 +71,13 @@ class Session:
             raise KeystoreError("the two passphrases differ", prompt.lower(), "try again")
         return text.encode(errors="surrogateescape")
 
+    def new_passphrase(self, kind: str) -> bytes:
+        """One that is chosen now: asked for twice, and told when it is easy to guess."""
+        passphrase = self.passphrase(kind, twice=True)
+        if 0 < len(passphrase) < PASSPHRASE_SHORT:
+            say(f"a passphrase of {len(passphrase)} bytes can be guessed by whoever gets the file: take several words")
+        return passphrase
+
     def value(self) -> bytes:
         """A secret's value: every byte of --from's file, else standard input without its last newline."""
         if self.has("--from"):
@@ -87,7 +95,7 @@ def init(session: Session) -> None:
         if not store.told:
             raise KeyExists("keystore is already there", store.where, "nothing to do; see: scone-keys list")
         if session.has("--passphrase"):
-            rekey(store, passphrase_maker(session.passphrase("new", twice=True)))
+            rekey(store, passphrase_maker(session.new_passphrase("new")))
             say("now only the passphrase opens it")
 
 
@@ -182,7 +190,7 @@ def slot_remove(session: Session) -> None:
 def backup(session: Session) -> None:
     target = session.given.argument
     with session.open(create=False) as store:
-        raw = make_backup(store, session.passphrase("backup", twice=True))
+        raw = make_backup(store, session.new_passphrase("backup"))
         write_private_file(target, raw)
         say(f"{len(store.entries)} keys, secrets and anchors are in {target}; keep it apart from this machine")
 
@@ -244,7 +252,7 @@ def variable_maker(session: Session) -> Maker:
 
 
 MAKERS: dict[str, Callable[[Session], Maker]] = {
-    "--passphrase": lambda session: passphrase_maker(session.passphrase("new", twice=True)),
+    "--passphrase": lambda session: passphrase_maker(session.new_passphrase("new")),
     "--key-file": key_file_maker,
     "--environment": variable_maker,
     "--plain": lambda session: slots.plain_slot,

@@ -4,6 +4,7 @@ import textwrap
 from dataclasses import dataclass, field
 
 from scone_preload.errors import UserError
+from scone_preload.policy.problem import did_you_mean
 
 SEE_HELP = "see scone-keys --help"
 
@@ -149,7 +150,7 @@ def _split(argv: list[str], known: dict[str, Option]) -> tuple[list[str], dict[s
             continue
         name, equals, value = word.partition("=")
         if name not in known:
-            raise UserError("unknown option", name, SEE_HELP)
+            raise UserError("unknown option", name, did_you_mean(name, known, otherwise=SEE_HELP))
         options[name] = _value(known[name], value if equals else None, rest)
     return words, options
 

@@ -53,6 +53,7 @@ def test_only_failing_calls_implies_a_trace() -> None:
 REFUSED = {
     "no program": ([], "no program given: BINARY: "),
     "unknown option": (["--fast", "x"], "unknown option: --fast: "),
+    "misspelt option": (["--polcy", "p.toml", "x"], 'unknown option: --polcy: did you mean "--policy"?'),
     "unknown short option": (["-x", "x"], "unknown option: -x: "),
     "missing value": (["--syscalls"], "option needs a value: --syscalls: "),
     "unknown value": (["--syscalls", "both", "x"], "unknown value: --syscalls both: use one of: sync, async"),

@@ -96,6 +96,13 @@ def test_a_passphrase_may_come_from_the_tools_environment(user: User) -> None:
     assert "wrong passphrase" in err
 
 
+def test_a_new_passphrase_that_is_easy_to_guess_is_told_of(user: User) -> None:
+    _, told = user.ok("init", "--passphrase", env={"SCONE_KEYS_NEW_PASSPHRASE": "hunter2"})
+    assert "a passphrase of 7 bytes can be guessed" in told
+    _, told = user.ok("list", env={"SCONE_KEYS_PASSPHRASE": "hunter2"})
+    assert "guessed" not in told
+
+
 def test_a_key_file_is_made_and_opens(user: User) -> None:
     path = user.folder / "usb.key"
     _, told = user.ok("slot", "add", "--key-file", path, "--only")
@@ -169,6 +176,7 @@ def test_while_it_waits_nothing_secret_is_in_its_command_line_or_environment(use
         (["list", "x"], "too many arguments: list x: see scone-keys --help"),
         (["list", "--plain"], "option is of another command: list --plain: see scone-keys --help"),
         (["list", "--frob"], "unknown option: --frob: see scone-keys --help"),
+        (["list", "--keystor", "x"], 'unknown option: --keystor: did you mean "--keystore"?'),
         (["list", "--json=1"], "option takes no value: --json: leave out =1"),
         (["list", "--keystore"], "option needs a value: --keystore: write --keystore DIR"),
         (["list"], "no keystore: {store}: make one: scone-keys init"),
