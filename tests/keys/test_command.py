@@ -175,7 +175,7 @@ def test_while_it_waits_nothing_secret_is_in_its_command_line_or_environment(use
         (["add-secret", "x", "hunter2"], "too many arguments: add-secret x ...: give the value on standard input"),
         (["list", "x"], "too many arguments: list x: see scone-keys --help"),
         (["list", "--plain"], "option is of another command: list --plain: see scone-keys --help"),
-        (["list", "--frob"], "unknown option: --frob: see scone-keys --help"),
+        (["list", "--xyzzy"], "unknown option: --xyzzy: see scone-keys --help"),
         (["list", "--keystor", "x"], 'unknown option: --keystor: did you mean "--keystore"?'),
         (["list", "--json=1"], "option takes no value: --json: leave out =1"),
         (["list", "--keystore"], "option needs a value: --keystore: write --keystore DIR"),
