@@ -115,31 +115,6 @@ static bool is_given(uint8_t access, const struct about *about)
 	return false;
 }
 
-/*
- * Where the links of a path lead, as the kernel says it now: does that path, without any link, come with the policy? What the
- * runtime would find when asked, and as true at the time of the call.
- */
-static bool leads_to_given(uint8_t access, const struct about *about)
-{
-	const struct open_how how = { .flags = O_PATH | O_CLOEXEC };
-	long fd = gate4(__NR_openat2, AT_FDCWD, about->bytes, &how, sizeof how), size;
-	char bytes[64];
-	struct text link = { bytes, 0, sizeof bytes };
-	struct about real;
-
-	if (fd < 0)
-		return false;
-	text_add(&link, "/proc/thread-self/fd/");
-	text_add_number(&link, fd);
-	size = gate3(__NR_readlink, bytes, real.bytes, sizeof real.bytes - 1);
-	gate1(__NR_close, fd);
-	if (size <= 0 || size >= (long)sizeof real.bytes - 1 || real.bytes[0] != '/')
-		return false;
-	real.bytes[size] = 0;
-	real.size = (size_t)size;
-	return is_given(access, &real);
-}
-
 static uint32_t hash_of(const char *bytes, size_t size)
 {
 	uint32_t hash = 2166136261u;
@@ -231,12 +206,6 @@ static uint8_t access_of(const struct frame *frame, const struct policy_call *ca
 	return frame->nr == __NR_creat || flags & (O_ACCMODE | O_CREAT | O_TRUNC) ? POLICY_WRITES : POLICY_READS;
 }
 
-/* An open that goes where links lead, as most do. */
-static bool opens_by_links(const struct frame *frame, const struct policy_call *call)
-{
-	return call->access == POLICY_OPENS && frame->nr != __NR_openat2 && !(open_flags(frame) & O_NOFOLLOW);
-}
-
 static bool makes_names(uint64_t nr)
 {
 	return nr == __NR_symlink || nr == __NR_symlinkat || nr == __NR_link || nr == __NR_linkat || nr == __NR_rename ||
@@ -258,9 +227,8 @@ static long serve_about(struct frame *frame, const struct call_shape *shape, uin
 	return result;
 }
 
-static long path_serve(struct frame *frame, const struct call_shape *shape, const struct policy_call *call)
+static long path_serve(struct frame *frame, const struct call_shape *shape, uint8_t access)
 {
-	uint8_t access = access_of(frame, call);
 	struct about about[ABOUT_MAX];
 	long count = about_paths(about, frame, shape);
 
@@ -268,10 +236,6 @@ static long path_serve(struct frame *frame, const struct call_shape *shape, cons
 		answers_forget();
 	if (count <= 0)
 		return count < 0 ? count : -SHIELD_PLAIN;
-	if (count == 1 && is_answered(access, about))
-		return -SHIELD_PLAIN;
-	if (access == POLICY_READS && about->is_kept && opens_by_links(frame, call) && leads_to_given(access, about))
-		return -SHIELD_PLAIN;
 	return serve_about(frame, shape, access, about, (uint32_t)count);
 }
 
@@ -348,7 +312,7 @@ long policy_serve(struct frame *frame, const struct call_shape *shape)
 	case POLICY_RUNTIME:
 		return asked(frame, shape);
 	case POLICY_PATHS:
-		return path_serve(frame, shape, call);
+		return path_serve(frame, shape, access_of(frame, call));
 	case POLICY_ADDRESS:
 		return address_serve(frame, shape, call->access);
 	case POLICY_STOP:
