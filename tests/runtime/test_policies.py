@@ -204,29 +204,6 @@ def test_an_answer_about_a_directory_never_covers_a_link_that_was_there_or_that_
 
 
 @pytest.mark.parametrize("mode", WRAPPED, ids=lambda mode: mode.value)
-def test_a_link_is_as_good_as_the_listed_file_it_leads_to_where_the_call_follows_it(mode: Mode, prober: Prober) -> None:
-    for name, target in {"way": "open/file", "out": "shut/file", "far": "way", "self": "self"}.items():
-        (prober.place / name).symlink_to(target)
-    (prober.place / "dir").symlink_to("open")
-    rows = [
-        (f"open {P}/open/file r", "0"),
-        (f"open {P}/way r", "0"),
-        ("open way r", "0"),
-        (f"open {P}/far r", "0"),
-        (f"open {P}/dir/file r", "0"),
-        (f"open {P}/dir/other r", "EACCES"),
-        (f"open {P}/out r", "EACCES"),
-        (f"open {P}/way w", "EACCES"),
-        (f"open {P}/way rn", "EACCES"),
-        (f"readlink {P}/way", "EACCES"),
-        (f"open {P}/gone r", "EACCES"),
-    ]
-    policy = '[files]\nunlisted = "refuse"\nread = ["{place}/open/file"]\n'
-    probed = prober.ask(mode, policy, *(call for call, _ in rows))
-    assert list(zip([call for call, _ in rows], probed.results, strict=True)) == rows, probed.err
-
-
-@pytest.mark.parametrize("mode", WRAPPED, ids=lambda mode: mode.value)
 def test_an_answer_about_a_directory_never_covers_a_secret(mode: Mode, prober: Prober) -> None:
     (prober.place / "open" / "secret").write_text("of the host")
     (prober.place / "way").symlink_to("open")
