@@ -9,7 +9,7 @@ import grp
 import os
 import pwd
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import ip_address
 from itertools import islice
 
@@ -22,8 +22,7 @@ from scone_preload.policy.model import Policy, Secret
 from scone_preload.policy.sockets import Socket, decide_bind, decide_connect
 from scone_preload.policy.system import READABLE, WRITABLE
 from scone_preload.runtime import wire
-from scone_preload.runtime.following import followed
-from scone_preload.runtime.places import root_prefix
+from scone_preload.runtime.following import followed, root_prefix
 from scone_preload.spec.model import Call as Row
 
 AT_SYMLINK_NOFOLLOW, AT_SYMLINK_FOLLOW, O_NOFOLLOW, O_EXCL, O_CREAT = 0x100, 0x400, 0o400000, 0o200, 0o100
@@ -55,17 +54,19 @@ def path_decisions(policy: Policy, row: Row, message: wire.Call, pid: int) -> li
     if not decides_paths(policy):
         return []
     word = access_word(row.name, open_flags(row, message))
-    return [(path, decide_file(policy, path, word)) for path in real_paths(row, message, pid)]
+    own = {secret.path for secret in policy.secrets}
+    return [(path, decide_file(policy, path, word)) for path in real_paths(row, message, pid, own)]
 
 
-def real_paths(row: Row, message: wire.Call, pid: int) -> list[str]:
-    """Return the paths of a call, as process `pid` sees them, links followed where the call follows them."""
+def real_paths(row: Row, message: wire.Call, pid: int, own: Collection[str] = ()) -> list[str]:
+    """Return the paths of a call, as process `pid` sees them, links followed where the call follows them; `own` as for
+    `followed`."""
     found = []
     for about in (wire.ABOUT_PATH, wire.ABOUT_SECOND):
         raw = message.strings.get(about)
         if raw is not None:
             last = follows_last(row, message, second=about == wire.ABOUT_SECOND)
-            found.append(followed(os.fsdecode(raw), pid, last=last, tid=message.header.tid))
+            found.append(followed(os.fsdecode(raw), pid, last=last, tid=message.header.tid, own=own))
     return found
 
 

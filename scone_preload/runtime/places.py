@@ -61,13 +61,3 @@ def open_in_root(pid: int, path: str) -> int:
         return fd
     finally:
         os.close(root)
-
-
-def root_prefix(pid: int) -> str:
-    """Return what stands before an absolute path of process `pid` to name that file here: "" if its root is ours."""
-    root = f"/proc/{pid}/root"
-    try:
-        theirs, ours = os.stat(root), os.stat("/")
-    except OSError:
-        return ""
-    return "" if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) else root

@@ -66,6 +66,16 @@ def test_p7_a_path_leads_where_the_kernel_goes(path: str, with_last: str, withou
     assert followed(fill(path), PID, last=False) == fill(without_last)
 
 
+def test_p2_no_link_leads_away_from_what_the_runtime_serves(tree: Path) -> None:
+    own = {f"{tree}/whole/secret", f"{tree}/link", "/etc/none/x"}
+    for path in (f"{tree}/whole/secret", f"{tree}/link", f"{tree}/a/../link", f"{tree}/./whole//secret"):
+        assert followed(path, PID, last=True, own=own) == os.path.normpath(path)
+    assert followed("/proc/self/../../etc/none/x", PID, last=True, own=own) == "/etc/none/x"
+    (tree / "there").symlink_to(tree / "link")
+    assert followed(f"{tree}/there", PID, last=True, own=own) == f"{tree}/link"
+    assert followed(f"{tree}/whole/file", PID, last=True, own=own) == f"{tree}/a/file"
+
+
 def test_a_loop_of_links_ends(tree: Path) -> None:
     assert followed(f"{tree}/loop", PID, last=True).startswith(str(tree))
     for at in range(LINKS_MAX + 5):

@@ -86,6 +86,21 @@ def holds(path: Path, text: str) -> bool:
         return False
 
 
+@pytest.mark.parametrize("where", ["name", "folder"])
+def test_p2_a_link_that_the_host_puts_in_a_secrets_place_is_not_followed(where: str, tmp_path: Path) -> None:
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "a").write_text("the host's")
+    if where == "name":
+        (tmp_path / "own").mkdir()
+        (tmp_path / "own" / "a").symlink_to(tmp_path / "evil" / "a")
+    else:
+        (tmp_path / "own").symlink_to(tmp_path / "evil")
+    place = f"{tmp_path}/own/a"
+    script = f"cat {place}; echo; stat -L -c %s {place}; cat ./own/../own//a; echo; cat {tmp_path}/evil/../own/a"
+    out, err = wrapped(Mode.ASYNC, script, tmp_path, "--secret", f"{place}=env:TOPSECRET")
+    assert out.split("\n") == [SECRET, str(len(SECRET)), SECRET, SECRET], err
+
+
 def test_status_of_a_secret_says_what_the_policy_says(prober: Prober) -> None:
     policy = '[[secret]]\npath = "/run/secrets/a"\nfrom = "env:TOPSECRET"\nmode = "0440"\nowner = "nobody:0"\n'
     (prober.place / "scone.toml").write_text("version = 1\n" + policy + '[exec]\nunlisted = "system"\n')
