@@ -24,15 +24,17 @@ to know is what the program knows: it runs on the trusted side.
 
 import errno as errnos
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeAlias, TypeVar
+
+from scone_preload.frozen import Frozen
 
 Value: TypeAlias = int | str | bytes
 NAMES = "scone_handles"
+NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Frozen, kw_only=True):
     """One call of the program, before it is made.
 
     `args` has what the spec says of each argument by its name: numbers as int (signed where the call's are), paths as
@@ -52,28 +54,24 @@ class Call:
     is_cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
+class Allow(Frozen):
     """The call goes on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deny:
+class Deny(Frozen):
     """The program gets -1 and this errno."""
 
     errno: int
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Frozen):
     """The call isn't made: its result, and bytes for what its arguments (by name) point to."""
 
     value: int
-    outputs: Mapping[str, bytes] = field(default_factory=dict)
+    outputs: Mapping[str, bytes] = NOTHING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(Frozen, kw_only=True):
     """An open gives this; `uid` and `gid` None: the program's own."""
 
     content: bytes

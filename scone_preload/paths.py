@@ -3,8 +3,13 @@
 Plain strings and `os`, because every start of scone-wrap imports this module and pathlib alone would cost 8 ms.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Mapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 LIBSHIM = ROOT + "/libshim"

@@ -22,7 +22,8 @@ HEAD_MIN, HEAD_MAX = 3, 15
 
 # Which part may import which: its own level only within itself, and what stands before it.
 LEVELS = (
-    ("errors", "handlers", "log", "options", "paths"),
+    ("errors", "frozen", "log", "options", "paths"),
+    ("handlers",),
     ("spec",),
     ("cache", "elf", "policy"),
     ("codegen", "keys"),

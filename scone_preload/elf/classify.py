@@ -8,12 +8,12 @@ import os
 import stat
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from scone_preload.elf.formats import Format, find_format, script_interpreter
 from scone_preload.elf.rewritten import Record, read_record
 from scone_preload.errors import BinaryNotFound, BinaryRefused, GainsPrivilege, NoFormat, NotRunnable
+from scone_preload.frozen import Frozen
 from scone_preload.paths import STARTER
 
 HEAD_SIZE = 4096
@@ -34,8 +34,7 @@ MACHINES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Frozen):
     """A program that can be wrapped: `path` is the ELF file that will run, `scripts` the files that led to it;
     `starter` what the kernel runs in the loader's place, "" unless the program was rewritten."""
 

@@ -8,14 +8,14 @@ could run that nobody looked at.
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from scone_preload.frozen import Frozen
 
 HEAD_SIZE = 256  # what the kernel looks at (BINPRM_BUF_SIZE)
 _TERMINATOR = re.compile(rb"[ \t\0]")
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(Frozen):
     """One enabled registration of binfmt_misc: by the bytes at `offset` under `mask`, or by `extension`."""
 
     name: str

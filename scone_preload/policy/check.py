@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 
 from scone_preload.policy.calls import ALWAYS, BY_SPEC, call_named, call_names, spec_denies
-from scone_preload.policy.kinds import UNIX
 from scone_preload.policy.match import is_below
+from scone_preload.policy.model import UNIX
 from scone_preload.policy.problem import Problem
 from scone_preload.policy.read import Entry, Layer
 

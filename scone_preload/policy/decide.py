@@ -3,7 +3,6 @@
 Paths are absolute and as the program sees them, links already followed. Sockets: `sockets.py`.
 """
 
-from dataclasses import replace
 from posixpath import normpath
 
 from scone_preload.policy.calls import (
@@ -20,20 +19,14 @@ from scone_preload.policy.calls import (
 )
 from scone_preload.policy.decision import EPERM, Asked, Decision
 from scone_preload.policy.match import first_path_match, is_below
-from scone_preload.policy.model import Files, Policy, Volume
+from scone_preload.policy.model import Policy
+from scone_preload.policy.paths import LOOKED, file_rule
 from scone_preload.policy.quoting import quote_list
-from scone_preload.policy.rules import argument_rules, environment_rules
+from scone_preload.policy.rules import argument_rules, environment_rules, file_rules
 from scone_preload.policy.start import refused_argument, variable_rule
-from scone_preload.policy.system import PROGRAMS, READABLE, WRITABLE
+from scone_preload.policy.system import PROGRAMS
 
 O_ACCMODE, O_CREAT, O_TRUNC, O_PATH = 0o3, 0o100, 0o1000, 0o10000000
-# Which lists of [files] allow an access. "look" is stat, access and readlink.
-LISTS = {
-    "look": ("read", "write", "execute"),
-    "read": ("read", "write", "execute"),
-    "write": ("write",),
-    "execute": ("execute",),
-}
 
 
 def normal(path: str) -> str:
@@ -53,70 +46,27 @@ def decide_file(policy: Policy, path: str, access: str) -> Decision:
     """May the program `look` at, `read`, `write` (also make, rename, remove) or `execute` (map code of) `path`?"""
     path = normal(path)
     asked = Asked(policy, f"{access} {path}")
-    if any(secret.path == path for secret in policy.secrets):
-        return _secret(asked, path, access)
-    volume = volume_of(policy, path)
-    if volume is not None:
-        return asked.yes("volume", volume.path, action=volume.mode)
-    if path == "/" and access in ("look", "read"):
+    key, item = file_rule(file_rules(policy), path, access)
+    rule = f'files.unlisted = "{policy.files.unlisted}"'
+    if key == "secret":
+        return _secret(asked, item, access)
+    if key == "volume":
+        mode = next(volume.mode for volume in policy.volumes if volume.path == item)
+        return asked.yes("volume", item, action=mode if is_below(path, item) else "pass")
+    if key == "root":
         return asked.yes("files.unlisted", rule="the root directory may be listed")
-    return _listed(asked, path, access) or _unlisted(asked, path, access)
-
-
-def volume_of(policy: Policy, path: str) -> Volume | None:
-    """Return the volume that holds a path: the one with the longest path, if there is one."""
-    found = [volume for volume in policy.volumes if is_below(path, volume.path)]
-    return max(found, key=lambda volume: len(volume.path), default=None)
+    if key == "unlisted":
+        return asked.yes("files.unlisted", rule=rule)
+    if key:
+        return asked.yes(f"files.{key}", item)
+    wanted = "read" if access == "look" else access
+    return asked.no("files.unlisted", rule=rule, line=f"[files]\n{wanted} = {quote_list((literal(path),))}")
 
 
 def _secret(asked: Asked, path: str, access: str) -> Decision:
-    if access in ("look", "read"):
+    if access in LOOKED:
         return asked.yes("secret", path, action="secret")
     return asked.no("secret", path, remedy="secrets are for reading; serve it elsewhere, or write elsewhere")
-
-
-def _patterns(files: Files, key: str) -> tuple[str, ...]:
-    return {"read": files.read, "write": files.write, "execute": files.execute}[key]
-
-
-def _listed(asked: Asked, path: str, access: str) -> Decision | None:
-    files = asked.policy.files
-    for key in LISTS[access]:
-        found = first_path_match(_patterns(files, key), path)
-        if found is not None:
-            return asked.yes(f"files.{key}", found)
-    if access == "look" and files.unlisted != "pass":
-        return _above(asked, path)
-    return None
-
-
-def _above(asked: Asked, path: str) -> Decision | None:
-    """A directory on the way to something listed may be looked at: realpath() does."""
-    policy = asked.policy
-    for key in LISTS["look"]:
-        for pattern in _patterns(policy.files, key):
-            parent = pattern.rstrip("/")
-            while parent := parent.rpartition("/")[0]:
-                if first_path_match((parent,), path):
-                    return asked.yes(f"files.{key}", pattern)
-    inside = (volume.path for volume in policy.volumes if is_below(volume.path, path))
-    found = next(inside, None)
-    if found is not None:
-        return asked.yes("volume", found)
-    return None
-
-
-def _unlisted(asked: Asked, path: str, access: str) -> Decision:
-    word = asked.policy.files.unlisted
-    rule = f'files.unlisted = "{word}"'
-    if word == "pass":
-        return asked.yes("files.unlisted", rule=rule)
-    if word == "system":
-        patterns = WRITABLE if access == "write" else READABLE + WRITABLE
-        if first_path_match(patterns, path) is not None:
-            return asked.yes("files.unlisted", rule=rule)
-    key = "read" if access == "look" else access
-    return asked.no("files.unlisted", rule=rule, line=f"[files]\n{key} = {quote_list((literal(path),))}")
 
 
 def literal(path: str) -> str:
@@ -183,7 +133,7 @@ def _take_out(policy: Policy, name: str) -> str:
 
 
 def _denied(decision: Decision, word: str) -> Decision:
-    return replace(decision, action="stop") if word == "stop" else replace(decision, errno=errno_number(word))
+    return decision.replaced(action="stop") if word == "stop" else decision.replaced(errno=errno_number(word))
 
 
 def decide_variable(policy: Policy, name: str) -> Decision:

@@ -1,15 +1,13 @@
 """The answer to "may it?": which rule said so, where it stands, and the line that would allow it (promise P7)."""
 
-from dataclasses import dataclass
-
 from scone_preload.errors import PolicyDenied
+from scone_preload.frozen import Frozen
 from scone_preload.policy.model import Policy
 
 EPERM, EACCES = 1, 13
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Frozen, kw_only=True):
     """`action` is what happens to what is allowed (pass, tls, a volume's mode, a route, unwrapped); `errno` what the
     program gets otherwise; `where` the line of the policy, or "default"; `line` the TOML that would allow it, if adding
     could; `remedy` the same in words."""
@@ -33,8 +31,7 @@ class Decision:
         return PolicyDenied(f"denied by {self.rule}", self.object, self.remedy, place=self.where)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Frozen):
     """One question: the policy, and the action in words ("read /etc/passwd")."""
 
     policy: Policy

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from scone_preload.errors import UserError
 from scone_preload.policy.decide import decide_arguments, decide_call, decide_exec, decide_file, decide_variable
 from scone_preload.policy.decision import Decision
-from scone_preload.policy.kinds import UNIX
-from scone_preload.policy.model import Policy
+from scone_preload.policy.model import UNIX, Policy
 from scone_preload.policy.problem import did_you_mean
 from scone_preload.policy.sockets import Socket, decide_bind, decide_connect, numeric
 

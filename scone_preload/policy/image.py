@@ -6,8 +6,9 @@ it asked about: paths when [files], secrets or volumes decide, socket addresses 
 
 import struct
 from collections.abc import Iterable
-from os import O_ACCMODE, O_CREAT, O_PATH, O_TRUNC, fsencode
+from os import fsencode
 
+from scone_preload.policy.access import BINDS, CONNECTS, ROUTE_PATHS, access_bit
 from scone_preload.policy.calls import (
     CALL_COUNT,
     ENTRY,
@@ -26,15 +27,8 @@ from scone_preload.spec.model import ArgKind, Call
 MAGIC, VERSION = 0x4C4F5053, 1
 HEAD = struct.Struct("<IHHII")
 ANSWER = struct.Struct("<BBH")
-ROUTE_PATHS, ROUTE_ADDRESS = 5, 6
-LOOKS, READS, WRITES, OPENS, CONNECTS, BINDS = (1 << bit for bit in range(6))
+ROUTE_ADDRESS = 6
 
-OPEN = frozenset({"open", "openat", "openat2", "creat"})
-LOOK = frozenset({
-    "stat", "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "statfs",
-    "chdir", "getxattr", "lgetxattr", "listxattr", "llistxattr", "inotify_add_watch", "name_to_handle_at",
-    "file_getattr", "getxattrat", "listxattrat", "statmount",
-})  # fmt: skip
 EXECS = frozenset({"execve", "execveat"})  # a question of their own decides about them
 ADDRESSED = frozenset({ArgKind.IN_SOCKADDR, ArgKind.MSG_IN, ArgKind.MSGS_IN})
 
@@ -75,22 +69,3 @@ def _asked(call: Call, *, asks_paths: bool, asks_addresses: bool) -> tuple[int, 
     if asks_addresses and any(arg.kind in ADDRESSED for arg in call.args):
         return ROUTE_ADDRESS, BINDS if call.name == "bind" else CONNECTS
     return ROUTE_HOST, 0
-
-
-def access_bit(name: str) -> int:
-    """Return what a call does with its path, as a bit; what is not known counts as writing."""
-    return OPENS if name in OPEN else LOOKS if name in LOOK else WRITES
-
-
-def access_word(name: str, flags: int) -> str:
-    """Return the same as decide_file's word; `flags` are those of open(2)."""
-    bit = access_bit(name)
-    if bit == OPENS:
-        bit = _opened(name, flags)
-    return {LOOKS: "look", READS: "read", WRITES: "write"}[bit]
-
-
-def _opened(name: str, flags: int) -> int:
-    if flags & O_PATH:
-        return LOOKS
-    return WRITES if name == "creat" or flags & (O_ACCMODE | O_CREAT | O_TRUNC) else READS

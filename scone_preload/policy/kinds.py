@@ -7,11 +7,12 @@ strings, or a tuple of pairs of strings sorted by name.
 import errno
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_network
 from posixpath import normpath
 
+from scone_preload.frozen import Frozen
 from scone_preload.policy.calls import call_named, call_names
+from scone_preload.policy.model import UNIX
 from scone_preload.policy.problem import Bad, did_you_mean
 
 Ports = tuple[int, int]
@@ -22,7 +23,6 @@ PORT_MAX = 65535
 ANY_PORT: Ports = (0, PORT_MAX)
 STOP = "stop"
 ALL_CALLS = "*"
-UNIX = "unix:"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 VARIABLE_PATTERN = re.compile(r"[A-Za-z_*?][A-Za-z0-9_*?]*")
@@ -33,8 +33,7 @@ OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)
 PORT_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Frozen):
     """One kind of value: `shape` is text, number, port, list, sequence or map; `words` are all it may be, if fixed."""
 
     shape: str

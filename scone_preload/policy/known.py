@@ -6,8 +6,8 @@ path (libshim/enclave/policy.c); where links lead, only the runtime knows.
 
 from os import fsencode
 
+from scone_preload.policy.access import LOOKS, READS
 from scone_preload.policy.decide import decide_file
-from scone_preload.policy.image import LOOKS, READS
 from scone_preload.policy.match import is_below, is_pattern
 from scone_preload.policy.model import Policy
 from scone_preload.policy.system import READABLE, WRITABLE

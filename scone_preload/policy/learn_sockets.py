@@ -7,8 +7,8 @@ from functools import cache
 from scone_preload.policy.effective import parse
 from scone_preload.policy.explain import socket_from
 from scone_preload.policy.group import pattern_of, printable
-from scone_preload.policy.kinds import ANY_PORT, UNIX, Ports
-from scone_preload.policy.model import NetworkRule
+from scone_preload.policy.kinds import ANY_PORT, Ports
+from scone_preload.policy.model import UNIX, NetworkRule
 from scone_preload.policy.quoting import quote
 from scone_preload.policy.why import Why, added
 

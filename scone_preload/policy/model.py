@@ -4,16 +4,17 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from scone_preload.frozen import Frozen
 from scone_preload.policy.problem import Where
 
+UNIX = "unix:"  # before a unix socket's address
 Pairs = tuple[tuple[str, str], ...]
+NO_PLACES: dict["Place", Where] = {}
 Place = tuple[str, str]  # ("files.read", "/etc/nginx/"): a key, and which of its items ("" for the key itself)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume:
+class Volume(Frozen, kw_only=True):
     """A directory tree that crosses to the host shielded, or not at all."""
 
     path: str
@@ -23,8 +24,7 @@ class Volume:
     host_path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
+class Tls(Frozen, kw_only=True):
     """How one rule's TLS is spoken; empty: as the defaults of docs/policy.md say."""
 
     certificate: str
@@ -36,8 +36,7 @@ class Tls:
     alpn: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkRule:
+class NetworkRule(Frozen, kw_only=True):
     """What happens on one address and these ports (low, high)."""
 
     protocol: str
@@ -54,7 +53,7 @@ class NetworkRule:
 
 def label_of(protocol: str, address: str, port: tuple[int, int]) -> str:
     """Return `tcp *:80-90`, `udp 10.0.0.0/8:any` or `unix:/run/x`."""
-    return address if address.startswith("unix:") else f"{protocol} {address}:{ports_text(port)}"
+    return address if address.startswith(UNIX) else f"{protocol} {address}:{ports_text(port)}"
 
 
 def ports_text(port: tuple[int, int]) -> str:
@@ -63,8 +62,7 @@ def ports_text(port: tuple[int, int]) -> str:
     return "any" if port == (0, 65535) else str(low) if low == high else f"{low}-{high}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class Network(Frozen, kw_only=True):
     """Rules for sockets that listen and that connect."""
 
     unlisted: str
@@ -72,8 +70,7 @@ class Network:
     connect: tuple[NetworkRule, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
+class Files(Frozen, kw_only=True):
     """Paths outside of volumes."""
 
     unlisted: str
@@ -82,8 +79,7 @@ class Files:
     execute: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Console:
+class Console(Frozen, kw_only=True):
     """The three streams a program is started with."""
 
     stdin: str
@@ -91,16 +87,14 @@ class Console:
     stderr: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ipc:
+class Ipc(Frozen, kw_only=True):
     """Streams between wrapped processes."""
 
     pipes: str
     socketpairs: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Environment(Frozen, kw_only=True):
     """Variables, as the program finds them."""
 
     unlisted: str
@@ -109,8 +103,7 @@ class Environment:
     drop: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arguments:
+class Arguments(Frozen, kw_only=True):
     """What may stand behind the program's name."""
 
     unlisted: str
@@ -118,8 +111,7 @@ class Arguments:
     allow: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secret:
+class Secret(Frozen, kw_only=True):
     """A file that is served from the runtime's memory."""
 
     path: str
@@ -128,8 +120,7 @@ class Secret:
     owner: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calls:
+class Calls(Frozen, kw_only=True):
     """Syscalls: which are allowed, and who serves them."""
 
     unlisted: str
@@ -138,8 +129,7 @@ class Calls:
     deny: Pairs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exec:
+class Exec(Frozen, kw_only=True):
     """Programs that may be executed."""
 
     unlisted: str
@@ -147,16 +137,14 @@ class Exec:
     unwrapped: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handlers:
+class Handlers(Frozen, kw_only=True):
     """The user's own Python behind calls with the route runtime."""
 
     file: str
     timeout_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Frozen, kw_only=True):
     """All of it."""
 
     version: int
@@ -171,7 +159,10 @@ class Policy:
     calls: Calls
     exec: Exec
     handlers: Handlers
-    places: Mapping[Place, Where] = field(default_factory=dict, compare=False, repr=False)
+    places: Mapping[Place, Where] = NO_PLACES
+
+    def _compared(self) -> tuple[object, ...]:
+        return self._values()[:-1]
 
     def place(self, key: str, item: str = "") -> str:
         """Return where this was written: `file:line`, a flag, or "default"."""

@@ -7,7 +7,7 @@ from scone_preload.policy.kept import keep
 from scone_preload.policy.known import known_paths
 from scone_preload.policy.model import Policy
 from scone_preload.policy.render import render
-from scone_preload.policy.rules import argument_rules, environment_rules, keystore_names
+from scone_preload.policy.rules import argument_rules, environment_rules, file_rules, keystore_names
 from scone_preload.policy.start import Sources, StartPlan
 from scone_preload.policy.unbuilt import unbuilt
 
@@ -24,9 +24,10 @@ def plan_for(policy: Policy, *, sources: Sources, preset: str = "") -> StartPlan
         calls=policy_image(policy, known_paths(policy)),
         environment=environment_rules(policy),
         arguments=argument_rules(policy),
+        files=file_rules(policy),
         unbuilt=tuple(unbuilt(policy)),
         unwrapped=policy.exec.unwrapped,
         handlers=policy.handlers.file,
-        has_secrets=bool(policy.secrets),
+        secrets=tuple((one.path, one.source, one.owner) for one in policy.secrets),
         keystore=keystore_names(policy),
     )

@@ -1,27 +1,32 @@
 """Where a line of a policy stands, and what is wrong with it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from scone_preload.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Where:
+class Where(Frozen):
     """A line of a policy file; line 0 is a whole source, such as a flag."""
 
     source: str
     line: int = 0
 
+    def __lt__(self, other: "Where") -> bool:
+        return (self.source, self.line) < (other.source, other.line)
+
     def __str__(self) -> str:
         return f"{self.source}:{self.line}" if self.line else self.source
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(Frozen):
     """One broken rule, and what to write instead."""
 
     where: Where
     rule: str
     remedy: str
+
+    def __lt__(self, other: "Problem") -> bool:
+        return self._values() < other._values()
 
     def __str__(self) -> str:
         return f"{self.where}: {self.rule}: {self.remedy}"

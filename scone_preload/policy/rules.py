@@ -1,6 +1,7 @@
-"""The parts of a policy that `start` works with, in its plain form."""
+"""The parts of a policy that `start` and `paths` work with, in their plain form."""
 
 from scone_preload.policy.model import Policy
+from scone_preload.policy.paths import FileRules
 from scone_preload.policy.start import ArgumentRules, EnvironmentRules
 
 
@@ -20,3 +21,10 @@ def keystore_names(policy: Policy) -> tuple[str, ...]:
 def argument_rules(policy: Policy) -> ArgumentRules:
     """Return [arguments] as `start` takes it."""
     return policy.arguments.unlisted, policy.arguments.fixed, policy.arguments.allow
+
+
+def file_rules(policy: Policy) -> FileRules:
+    """Return volumes, secrets and [files] as `paths` takes them."""
+    files = policy.files
+    volumes, secrets = (tuple(one.path for one in many) for many in (policy.volumes, policy.secrets))
+    return files.unlisted, files.read, files.write, files.execute, volumes, secrets

@@ -4,20 +4,18 @@ A name goes before an address, an address before a network (the longer prefix fi
 address the narrower range of ports goes first.
 """
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+from scone_preload.frozen import Frozen
 from scone_preload.policy.decision import Asked, Decision
-from scone_preload.policy.kinds import UNIX
 from scone_preload.policy.match import path_matches, wildcard
-from scone_preload.policy.model import NetworkRule, Policy
+from scone_preload.policy.model import UNIX, NetworkRule, Policy
 from scone_preload.policy.quoting import quote
 
 NAME_RANK, EXACT_RANK = 2000, 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Socket:
+class Socket(Frozen, kw_only=True):
     """One end. `address` is numeric, or `unix:/path`, `unix:@name`; "" when only the `name` looked up is known."""
 
     protocol: str = "tcp"

@@ -17,13 +17,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PLAN_VERSION = 5
+    from scone_preload.policy.paths import FileRules
+
+PLAN_VERSION = 6
 HEAD_SIZE = 12
 Texts = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]
 Sources = tuple[tuple[str, bytes], ...]
 EnvironmentRules = tuple[str, Pairs, Texts, Texts, Texts]  # unlisted, set, pass, drop, names of secrets' sources
 ArgumentRules = tuple[str, Texts, Texts]  # unlisted, fixed, allow
+SecretSource = tuple[str, str, str]  # path, source, owner
 
 
 class StartPlan:
@@ -32,20 +35,21 @@ class StartPlan:
     `sources` are all texts that it was made of, the preset's too; `identity` is the SHA-256 of the policy, for the
     measurement; `text` the whole policy, which `effective.parse` reads, `policy` the same for `kept.py`; `calls`
     the image for libshim; `unbuilt` what it asks for and this version can't do: then refuse to start; `unwrapped` the
-    programs to name at start-up; `handlers` the user's file, "" without; `has_secrets` whether there are any,
-    `keystore` the names of those in it.
+    programs to name at start-up; `files` what paths are decided by; `handlers` the user's file, "" without; `secrets`
+    the files that are served, and what of; `keystore` the names of those in it.
     """
 
     __slots__ = (
         "arguments",
         "calls",
         "environment",
+        "files",
         "handlers",
-        "has_secrets",
         "identity",
         "keystore",
         "policy",
         "preset",
+        "secrets",
         "sources",
         "text",
         "unbuilt",
@@ -63,10 +67,11 @@ class StartPlan:
         calls: bytes,
         environment: EnvironmentRules,
         arguments: ArgumentRules,
+        files: FileRules,
         unbuilt: Texts,
         unwrapped: Texts,
         handlers: str,
-        has_secrets: bool,
+        secrets: tuple[SecretSource, ...],
         keystore: Texts,
     ) -> None:
         self.sources = sources
@@ -77,10 +82,11 @@ class StartPlan:
         self.calls = calls
         self.environment = environment
         self.arguments = arguments
+        self.files = files
         self.unbuilt = unbuilt
         self.unwrapped = unwrapped
         self.handlers = handlers
-        self.has_secrets = has_secrets
+        self.secrets = secrets
         self.keystore = keystore
 
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from os import O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_TRUNC
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -12,21 +11,17 @@ from typing import TYPE_CHECKING
 from scone_preload.errors import SconeError
 from scone_preload.handlers import Answer, Deny, File, Result
 from scone_preload.log import one_line
+from scone_preload.policy.access import access_word
 from scone_preload.policy.calls import ALWAYS, call_numbered
 from scone_preload.policy.decision import Decision
-from scone_preload.policy.image import access_word
 from scone_preload.policy.model import Policy
+from scone_preload.policy.rules import file_rules
 from scone_preload.policy.system import PROBED
-from scone_preload.runtime import answers, wire
-from scone_preload.runtime.deciding import (
-    address_decision,
-    covers_directory,
-    open_flags,
-    path_decisions,
-    secret_among,
-)
+from scone_preload.runtime import answers, verdicts, wire
+from scone_preload.runtime.deciding import address_decision, path_decisions, secret_among
 from scone_preload.runtime.decode import answer_of, decode
 from scone_preload.runtime.files import Files, Given
+from scone_preload.runtime.path_calls import covers_directory, open_flags
 from scone_preload.runtime.secrets import Identity, Secrets, identity, number_of
 from scone_preload.spec.model import Call as Row
 
@@ -62,12 +57,12 @@ class CallServer:
         try:
             packets = self.decided(row, message, pid)
             if packets is None or (row and self.has_handler(row.name) and _goes_on(packets)):
-                self.ask(row, message, pid, answer, packets or answers.go())
+                self.ask(row, message, pid, answer, packets or verdicts.go())
                 return
         except (SconeError, OSError) as error:
             words = f"a call could not be decided, and is denied: {error}"
             self.say(words, "error", "error", pid=pid, call=row.name if row else "")
-            packets = answers.fail(EIO)
+            packets = verdicts.fail(EIO)
         send_all(answer, packets)
 
     def decided(self, row: Row | None, message: wire.Call, pid: int) -> list[bytes] | None:
@@ -81,8 +76,8 @@ class CallServer:
         if decision is None:
             return None
         if not decision.allowed and decision.object.removeprefix("connect ") in PROBED:
-            return answers.fail(ENOENT)
-        return answers.go(answers.SAME) if decision.allowed else self.refuse(decision, pid, row)
+            return verdicts.fail(ENOENT)
+        return verdicts.go(verdicts.SAME) if decision.allowed else self.refuse(decision, pid, row)
 
     def by_paths(
         self, row: Row, message: wire.Call, pid: int, decisions: Sequence[tuple[str, Decision]]
@@ -95,9 +90,9 @@ class CallServer:
             who = identity(pid)
             return self.give(row, message, self.secrets.serve(secret, row, message, who), who, number=number_of(secret))
         path = os.fsdecode(message.strings.get(wire.ABOUT_PATH, b""))
-        word = access_word(row.name, open_flags(row, message))
-        whole = covers_directory(self.policy, path, decisions[0][0], word, pid)
-        return answers.go(answers.DIRECTORY if whole else answers.SAME)
+        word = access_word(row.name, open_flags(row.name, message))
+        whole = covers_directory(file_rules(self.policy), path, decisions[0][0], word, pid)
+        return verdicts.go(verdicts.DIRECTORY if whole else verdicts.SAME)
 
     def give(
         self, row: Row, message: wire.Call, given: Deny | Result | File, who: Identity, *, number: int = 0
@@ -109,14 +104,14 @@ class CallServer:
         if isinstance(given, File):
             uid = who.uid if given.uid is None else given.uid
             gid = who.gid if given.gid is None else given.gid
-            given = replace(given, uid=uid, gid=gid)
+            given = given.replaced(uid=uid, gid=gid)
             number = number or answers.new_number()
             self.files.note(number, Given(content=given.content, mode=given.mode, uid=uid, gid=gid))
         return answers.give(row, given, number=number)
 
     def refuse(self, decision: Decision, pid: int, row: Row) -> list[bytes]:
         self.refused(decision, pid, row.name)
-        return answers.stop() if decision.action == "stop" else answers.fail(decision.errno or EACCES)
+        return verdicts.stop() if decision.action == "stop" else verdicts.fail(decision.errno or EACCES)
 
     def has_handler(self, name: str) -> bool:
         return self.handling is not None and bool(self.handling.for_call(name))
@@ -142,7 +137,7 @@ class CallServer:
                 about = f" {call.path}" if call.path else ""
                 words = f"handler of {call.name}{about} failed, the call is denied: {error}"
                 self.say(one_line(words), "error", "error", pid=call.pid, call=call.name)
-                packets = answers.fail(EACCES)
+                packets = verdicts.fail(EACCES)
             send_all(answer, otherwise if call.name in ALWAYS else packets)
 
         self.handling.ask(call, settle)
@@ -150,7 +145,7 @@ class CallServer:
 
 def refused_open(row: Row, message: wire.Call) -> Deny | None:
     """Return what an open of a file that is there, and can't be written, fails with; None where it doesn't."""
-    flags = open_flags(row, message)
+    flags = open_flags(row.name, message)
     if flags & O_CREAT and flags & O_EXCL:
         return Deny(EEXIST)
     if flags & O_DIRECTORY:

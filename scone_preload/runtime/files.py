@@ -2,17 +2,17 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from scone_preload.frozen import Frozen
 from scone_preload.runtime import wire
-from scone_preload.runtime.answers import STARTED, pieces
+from scone_preload.runtime.answers import pieces
+from scone_preload.runtime.verdicts import STARTED
 
 BYTES_MAX = 64 << 20
 _FILE = wire.layout("ctl_hello_file")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class Given(Frozen, kw_only=True):
     """One file, with the owner that it was given with."""
 
     content: bytes

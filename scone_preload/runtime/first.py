@@ -1,37 +1,103 @@
-"""The runtime host's first word: the answer to the first HELLO, which the program waits for.
+"""The runtime host's first words: the answers that a starting program waits for.
 
-Imports as little as it can; what else the host needs it imports afterwards, while the program is already running.
+The host imports for 40 ms. The first HELLO needs little of that, nor do the first questions, which are nearly all about
+files that the policy simply allows: they are answered here, until one needs more, or none has come for a while. What
+came meanwhile, and is not answered yet, is the host's.
 """
 
 from __future__ import annotations
 
 import os
-from _socket import MSG_CMSG_CLOEXEC, MSG_NOSIGNAL, SCM_CREDENTIALS, SCM_RIGHTS, SOL_SOCKET, socket
+from _socket import MSG_NOSIGNAL, socket
 
-from scone_preload.runtime.images import wants_policy
+from scone_preload.errors import BadMessage
+from scone_preload.policy.access import ROUTE_PATHS, access_word
+from scone_preload.policy.paths import EXECUTE, READ, WRITE, file_rule
+from scone_preload.runtime import wire
+from scone_preload.runtime.path_calls import covers_directory, open_flags, real_paths
+from scone_preload.runtime.receiving import receive
+from scone_preload.runtime.verdicts import DIRECTORY, SAME, go
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scone_preload.policy.start import StartPlan
     from scone_preload.runtime.governed import Authority
+    from scone_preload.runtime.receiving import Received
 
-PACKET_MAX, ANCILLARY = 65536, 256
+QUIET_S = 0.01
+WAITING_MAX = 64
+NAMES = {2: "open", 4: "stat", 6: "lstat", 21: "access", 80: "chdir", 89: "readlink", 257: "openat", 262: "newfstatat",
+         267: "readlinkat", 269: "faccessat", 332: "statx", 437: "openat2", 439: "faccessat2"}  # fmt: skip
+SIMPLE = (READ, WRITE, EXECUTE, "root", "unlisted")
+_HEAD_SIZE, _ENTRY_SIZE = 16, 4  # of a policy's image
 
 
-def answer_first(control_fd: int, authority: Authority) -> None:
-    """Wait for the first message and answer it, a HELLO; anything else gets nothing, and so stops the program."""
+def answer_first(control_fd: int, authority: Authority, plan: StartPlan) -> list[Received]:
+    """Wait for the first message and answer it, a HELLO: anything else gets nothing, and so stops the program. Then
+    answer what is simple; return what came and is for others, in order."""
     control = socket(fileno=control_fd)
-    packet, ancillary, _, _ = control.recvmsg(PACKET_MAX + 1, ANCILLARY, MSG_CMSG_CLOEXEC)
-    control.detach()
-    pid, answers = 0, []
-    for level, kind, data in ancillary:
-        if level == SOL_SOCKET and kind == SCM_CREDENTIALS:
-            pid = int.from_bytes(data[:4], "little")
-        if level == SOL_SOCKET and kind == SCM_RIGHTS:
-            answers += [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
-    if len(answers) == 1 and wants_policy(packet):
-        answer = socket(fileno=answers.pop())
-        for one in authority.images.answer(packet, pid):
-            answer.send(one, MSG_NOSIGNAL)
-        answer.close()
-    for fd in answers:
-        os.close(fd)
+    try:
+        first = receive(control)
+        hello = _parsed(first.packet)
+        if isinstance(hello, wire.Hello) and hello.wants_policy and len(first.descriptors) == 1:
+            _send(first.descriptors.pop(), authority.images.answer(hello, first.pid))
+        for fd in first.descriptors:
+            os.close(fd)
+        return _answer_simple(control, plan) if authority.answers_simple else []
+    finally:
+        control.detach()
+
+
+def _answer_simple(control: socket, plan: StartPlan) -> list[Received]:
+    waiting: list[Received] = []
+    control.settimeout(QUIET_S)
+    while len(waiting) < WAITING_MAX:
+        try:
+            received = receive(control)
+        except (TimeoutError, InterruptedError):
+            break
+        message, packets = _parsed(received.packet), None
+        if isinstance(message, wire.Call) and len(received.descriptors) == 1:
+            packets = simple_answer(plan, message, received.pid or message.header.pid)
+        if packets:
+            _send(received.descriptors[0], packets)
+            continue
+        waiting.append(received)
+        if received.descriptors or not received.packet:  # somebody waits for it, or nobody is left
+            break
+    return waiting
+
+
+def simple_answer(plan: StartPlan, message: wire.Call, pid: int) -> list[bytes] | None:
+    """Return the answer to a call whose path the policy's lists allow; None for any other."""
+    name = NAMES.get(message.nr)
+    route = plan.calls[_HEAD_SIZE + _ENTRY_SIZE * message.nr]
+    asked = message.strings.get(wire.ABOUT_PATH)
+    if name is None or route != ROUTE_PATHS or asked is None or wire.ABOUT_SECOND in message.strings:
+        return None
+    rules = plan.files
+    word = access_word(name, open_flags(name, message))
+    (path,) = real_paths(name, message, pid, own=rules[-1])
+    if file_rule(rules, path, word)[0] not in SIMPLE:
+        return None
+    return go(DIRECTORY if covers_directory(rules, os.fsdecode(asked), path, word, pid) else SAME)
+
+
+def _parsed(packet: bytes) -> wire.Message | None:
+    try:
+        return wire.parse(packet)
+    except BadMessage:
+        return None
+
+
+def _send(fd: int, packets: Iterable[bytes]) -> None:
+    """Answer, and close the socket; an asker that was killed meanwhile is nobody's loss."""
+    answer = socket(fileno=fd)
+    try:
+        for packet in packets:
+            answer.send(packet, MSG_NOSIGNAL)
+    except OSError:
+        pass
+    answer.close()

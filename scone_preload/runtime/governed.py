@@ -56,6 +56,8 @@ class Authority:
         self.say: Say = LOG.say
         self.images = Images(start.plan.calls, self._kept, strict=self._is_strict, ready=self._ready)
         self.images.expect(start.pid, start.pins, start.nonce)
+        if start.plan.secrets:
+            _hide(start)
 
     @property
     def governor(self) -> Governor:
@@ -71,6 +73,11 @@ class Authority:
         """May the first HELLO be answered before anything is imported? Not where handlers have their say in it."""
         return not self._start.handlers
 
+    @property
+    def answers_simple(self) -> bool:
+        """May what the policy's lists allow be answered by them alone? Not where each question is noted."""
+        return not self._options.learn
+
     def expire(self) -> float | None:
         """See Governor.expire."""
         return self._governor.expire() if self._governor else None
@@ -82,11 +89,19 @@ class Authority:
         return not self._options.learn and self.governor.policy.exec.unlisted == "refuse"
 
     def _ready(self) -> None:
-        if self._start.plan.has_secrets or self._start.handlers:
+        if self._start.handlers:
             self.governor.check()
 
     def _kept(self, files: Sequence[Kept]) -> tuple[int, list[bytes]]:
         return self.governor.files.packets(files) if files else (0, [])
+
+
+def _hide(start: Start) -> None:
+    """Keep what secrets are made of out of core dumps, and out of this process's own /proc/PID/environ."""
+    from scone_preload.keys.memory import forbid_dumps, forget_variables  # lazy: ctypes
+
+    forget_variables(start.environment, {os.fsencode(name) for name in start.plan.environment[4]})
+    forbid_dumps()
 
 
 def prepare(
@@ -98,9 +113,10 @@ def prepare(
     check_plan(plan, options)
     is_read = options.has_own_log or (not options.quiet and os.isatty(2))
     options.sums_up |= not options.learn and is_read
-    missing = next((name for name in plan.environment[4] if os.fsencode(name) not in environment), None)
-    if missing is not None:
-        raise UserError("secret not given", f"env:{missing}", f"set {missing} for scone-wrap")
+    if plan.secrets:
+        from scone_preload.runtime.sources import check_secrets  # lazy: only with secrets
+
+        check_secrets(plan.secrets, environment)
     start = Start(plan, nonce, environment)
     start.is_read = is_read
     if plan.handlers:

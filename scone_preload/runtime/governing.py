@@ -4,7 +4,6 @@ Made when a start has a policy. The whole policy is read when something is first
 table (in the plan) needs none of that.
 """
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from socket import socket
@@ -41,8 +40,6 @@ class Governor:
         self.files = Files()
         self.learner = _learner(options, start, say) if options.learn else None
         self._secrets = Secrets(start.environment, start.kept)
-        if start.plan.has_secrets:
-            _hide(start)
         self._trouble: SconeError | None = None
         self._handlers = self._load(start.handlers)
 
@@ -100,11 +97,9 @@ class Governor:
         return loaded
 
     def check(self) -> None:
-        """Raise SconeError for handlers that can't be loaded, or the first secret that can't be served."""
+        """Raise SconeError for handlers that can't be loaded."""
         if self._trouble is not None:
             raise self._trouble
-        if self._start.plan.has_secrets:
-            self._secrets.check(self.policy.secrets)
 
 
 def _learner(options: Options, start: Start, say: "Say") -> "Learner":
@@ -113,11 +108,3 @@ def _learner(options: Options, start: Start, say: "Say") -> "Learner":
     learner = Learner(options.learn, say, is_told=start.is_read)
     learner.note_start(options.arguments, start.environment)
     return learner
-
-
-def _hide(start: Start) -> None:
-    """Keep what secrets are made of out of core dumps, and out of this process's own /proc/PID/environ."""
-    from scone_preload.keys.memory import forbid_dumps, forget_variables  # lazy: ctypes
-
-    forget_variables(start.environment, {os.fsencode(name) for name in start.plan.environment[4]})
-    forbid_dumps()

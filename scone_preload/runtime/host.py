@@ -11,11 +11,8 @@ import contextlib
 import io
 import os
 import selectors
-import signal
 import socket
-import struct
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from scone_preload.errors import BadMessage
@@ -25,6 +22,7 @@ from scone_preload.runtime import wire
 from scone_preload.runtime.events import LEVELS, EventLog
 from scone_preload.runtime.helpers import HelperWatch
 from scone_preload.runtime.names import call_names
+from scone_preload.runtime.receiving import Received, receive
 from scone_preload.runtime.statistics import Totals, as_json, as_report, as_table, left, unprotected
 from scone_preload.runtime.tracing import format_trace
 
@@ -34,11 +32,8 @@ if TYPE_CHECKING:
     from scone_preload.runtime.watched import Watched
 
 Carried: TypeAlias = socket.socket | io.FileIO | None  # what comes with a message: where to answer, or a memory file
-IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTSTP", "SIGTTIN", "SIGTTOU")
 MISREAD_TOLD = 10  # packets that are no messages: told as often
 MESSAGES_AT_ONCE = 64  # between two looks at the other descriptors
-_CREDENTIALS = struct.Struct("iII")
-_ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(16)
 
 
 class Host:
@@ -72,13 +67,15 @@ class Host:
             self.totals.hellos += authority.answers_first  # then it was answered before: first.py
         self.watched = watched_by(self) if options.stats_fd >= 0 else None
 
-    def run(self) -> None:
-        """Serve until no wrapped process is left."""
+    def run(self, waiting: Iterable[Received]) -> None:
+        """Serve until no wrapped process is left; what is `waiting` came first."""
         with self.selector as selector:
             selector.register(self.control, selectors.EVENT_READ, self.serve)
             selector.register(self.program_fd, selectors.EVENT_READ, self.program_ended)
             if self.authority is not None:
                 _ = self.authority.governor.policy  # read now: soon somebody asks, and waits
+            for received in waiting:
+                self.accept(received)
             self.serve()
             exec_decider()  # what asks already doesn't wait for these imports; who executes will
             while self.alive:
@@ -97,15 +94,24 @@ class Host:
     def serve(self) -> bool:
         """Take what is waiting on the control socket, a bounded number of messages; whether more may wait."""
         for _ in range(MESSAGES_AT_ONCE):
-            received = receive(self.control)
-            if received is None:
+            try:
+                received = receive(self.control, socket.MSG_DONTWAIT)
+            except (BlockingIOError, InterruptedError):
                 return False
-            packet, pid, answer = received
-            if not packet:
-                self.alive = False
+            if not self.accept(received):
                 return False
-            self.take(packet, pid, answer)
         return True
+
+    def accept(self, received: Received) -> bool:
+        """Take a packet and what came with it; whether it was one, and not the end."""
+        for surplus in received.descriptors[1:]:
+            os.close(surplus)
+        answer = as_carried(received.descriptors[0]) if received.descriptors else None
+        if received.packet:
+            self.take(received.packet, received.pid, answer)
+        else:
+            self.alive = False
+        return self.alive
 
     def serve_all(self) -> None:
         """Take all that is waiting."""
@@ -128,20 +134,19 @@ class Host:
                 if answer is not None and self.watched is not None:
                     self.watched.counts.take(pid or message.header.pid, answer.fileno())
                 return
-            wants = isinstance(message, wire.Call) or (isinstance(message, wire.Hello) and message.wants_policy)
-            if wants and self.authority is not None:
+            if self.authority is not None and (
+                isinstance(message, wire.Call) or (isinstance(message, wire.Hello) and message.wants_policy)
+            ):
                 if isinstance(answer, socket.socket):
                     held.pop_all()  # whoever answers closes it
-                    self.govern(message, packet, pid or message.header.pid, answer, self.authority)
+                    self.govern(message, pid or message.header.pid, answer, self.authority)
                 return
             reply = self.reply_to(message, pid)
             if isinstance(answer, socket.socket):
                 with contextlib.suppress(OSError):  # the asker may have been killed meanwhile
                     answer.send(reply, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 
-    def govern(
-        self, message: wire.Message, packet: bytes, pid: int, answer: socket.socket, authority: "Authority"
-    ) -> None:
+    def govern(self, message: wire.Call | wire.Hello, pid: int, answer: socket.socket, authority: "Authority") -> None:
         """Hand on what the policy answers."""
         if isinstance(message, wire.Call):
             authority.governor.take(message, pid, answer)
@@ -149,7 +154,7 @@ class Host:
             from scone_preload.runtime.calls import send_all  # lazy: only with a policy
 
             self.totals.hellos += 1
-            send_all(answer, authority.images.answer(packet, pid))
+            send_all(answer, authority.images.answer(message, pid))
 
     def reply_to(self, message: wire.Message, pid: int) -> bytes:
         """Act on one message and return the answer, empty where the message has none."""
@@ -262,29 +267,6 @@ def exec_decider() -> "Callable[[wire.Exec, int, Authority | None], bytes]":
     return decide
 
 
-def receive(control: socket.socket) -> tuple[bytes, int, Carried] | None:
-    """Return packet, sender's pid and what it carries; None when nothing waits, an empty packet at end of file."""
-    try:
-        packet, ancillary, flags, _ = control.recvmsg(
-            wire.PACKET_MAX + 1, _ANCILLARY, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-        )
-    except (BlockingIOError, InterruptedError):
-        return None
-    pid = 0
-    descriptors: list[int] = []
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-            pid = _CREDENTIALS.unpack_from(data)[0]
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            descriptors += struct.unpack(f"{len(data) // 4}i", data[: len(data) // 4 * 4])
-    for surplus in descriptors[1:]:
-        os.close(surplus)
-    answer = as_carried(descriptors[0]) if descriptors else None
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-        packet = b"\0"  # no message of ours: refused by the parser
-    return packet, pid, answer
-
-
 def as_carried(fd: int) -> Carried:
     """Return the socket that `fd` is, or the file that it is; the caller closes it."""
     with contextlib.suppress(OSError):
@@ -307,21 +289,20 @@ def run_host(
     options: Options,
     control_fd: int,
     program_fd: int,
+    error_fd: int,
     trace_fd: int,
     alive_fd: int = -1,
     authority: "Authority | None" = None,
+    waiting: Iterable[Received] = (),
 ) -> int:
     """Be the runtime host until the last wrapped process has ended; return the exit status.
 
-    `alive_fd` is kept open: its end tells the wrapped processes, however it comes (libshim/enclave/alive.c).
+    `error_fd` is what detach() returned; -1 stands for a descriptor that isn't there. `waiting` are packets that came
+    already. `alive_fd` is kept open: its end tells the wrapped processes, however it comes (libshim/enclave/alive.c).
     """
-    error_fd = detach({control_fd, program_fd, trace_fd, alive_fd, options.stats_fd, LOG.fd})
     with socket.socket(fileno=control_fd) as control:
-        if error_fd >= 0:  # a bug of ours is to be seen: the shims only see that nobody answers any more
-            sys.stderr = open(error_fd, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
-            sys.stdout = sys.stderr  # of the user's handlers
         os.register_at_fork(after_in_child=lambda: leave_to_parent(control.fileno(), alive_fd))
-        Host(options, control, program_fd, error_fd, trace_fd, authority).run()
+        Host(options, control, program_fd, error_fd, trace_fd, authority).run(waiting)
     return 0
 
 
@@ -331,32 +312,3 @@ def leave_to_parent(*fds: int) -> None:
         if fd >= 0:
             with contextlib.suppress(OSError):
                 os.close(fd)
-
-
-def detach(keep: set[int]) -> int:
-    """Leave everything of the caller but `keep`, and return a copy of standard error (-1: it is closed)."""
-    for name in IGNORED:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    try:
-        error_fd = os.dup(2)
-    except OSError:
-        error_fd = -1
-    for fd in open_descriptors():
-        if fd > 2 and fd not in keep and fd != error_fd:
-            with contextlib.suppress(OSError):  # the listing's own descriptor
-                os.close(fd)
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in range(3):
-        os.dup2(null, fd)
-    if null > 2:
-        os.close(null)
-    os.chdir("/")
-    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
-        file.write("scone-runtime")
-    return error_fd
-
-
-def open_descriptors() -> Iterator[int]:
-    """Return the descriptors of this process."""
-    yield from sorted(int(name) for name in os.listdir("/proc/self/fd"))

@@ -17,7 +17,9 @@ from _socket import AF_UNIX, SO_PASSCRED, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCK
 
 from scone_preload.build.provide import provide_shim
 from scone_preload.errors import BinaryNotFound, BinaryRefused, MachineLacks, UserError
+from scone_preload.log import LOG
 from scone_preload.options import Options
+from scone_preload.runtime.detaching import detach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,17 +212,18 @@ def _be_host(
         if os.fork():
             os._exit(0)
         control_fd = control.detach()
-        authority = None
+        error_fd = detach({control_fd, program_fd, *more, options.stats_fd, LOG.fd})
+        authority, waiting = None, []
         if start is not None:
             from scone_preload.runtime.first import answer_first  # lazy: only a start with a policy
             from scone_preload.runtime.governed import Authority
 
             authority = Authority(options, start)
             if authority.answers_first:
-                answer_first(control_fd, authority)
+                waiting = answer_first(control_fd, authority, start.plan)
         from scone_preload.runtime.host import run_host  # lazy: only the host needs it, off the start's path
 
-        status = run_host(options, control_fd, program_fd, *more, authority)
+        status = run_host(options, control_fd, program_fd, error_fd, *more, authority, waiting)
     finally:
         kind, error, trace = sys.exc_info()
         if kind and error:

@@ -12,15 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from scone_preload.errors import SconeError
+from scone_preload.policy.access import access_word
 from scone_preload.policy.calls import call_numbered
 from scone_preload.policy.document import Source
-from scone_preload.policy.image import access_word
 from scone_preload.policy.learn import Event, Learned, learn, learned_from, merge
 from scone_preload.policy.match import first_match
 from scone_preload.policy.system import PROBED
-from scone_preload.runtime import answers, wire
+from scone_preload.runtime import verdicts, wire
 from scone_preload.runtime.calls import send_all
-from scone_preload.runtime.deciding import open_flags, real_paths, socket_of
+from scone_preload.runtime.deciding import socket_of
+from scone_preload.runtime.path_calls import open_flags, real_paths
 
 if TYPE_CHECKING:
     from scone_preload.log import Say
@@ -44,7 +45,7 @@ class Learner:
     def take(self, message: wire.Call, pid: int, answer: socket.socket) -> None:
         """Note a call of process `pid`, and let it go on."""
         self._note(message, pid)
-        send_all(answer, answers.go())
+        send_all(answer, verdicts.go())
 
     def note_start(self, arguments: Sequence[str], variables: Iterable[bytes]) -> None:
         """The first process is started with these; of the variables, those count that libc and programs look for."""
@@ -79,8 +80,8 @@ class Learner:
         row = call_numbered(message.nr)
         if row is None:
             return
-        for path in real_paths(row, message, pid):
-            self._seen[access_word(row.name, open_flags(row, message)), path, row.name] += 1
+        for path in real_paths(row.name, message, pid):
+            self._seen[access_word(row.name, open_flags(row.name, message)), path, row.name] += 1
         address = message.strings.get(wire.ABOUT_ADDRESS)
         end = socket_of(address, row, message, pid) if address else None
         if end is not None and str(end) not in PROBED:

@@ -1,6 +1,5 @@
 """Finds the files that a wrapped process means: by its own root, mounts, working directory and descriptors."""
 
-import ctypes
 import os
 import struct
 
@@ -10,7 +9,6 @@ AT_EMPTY_PATH = 0x1000
 OWN = "/proc/self/"
 _OPENAT2 = 437
 _RESOLVE_IN_ROOT = 0x10
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def shares_root(pid: int) -> bool:
@@ -55,7 +53,10 @@ def open_in_root(pid: int, path: str) -> int:
     root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
     try:
         how = struct.pack("<QQQ", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT)
-        fd = int(_LIBC.syscall(_OPENAT2, root, os.fsencode(path), how, len(how)))
+        import ctypes  # lazy: few processes have a root of their own
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        fd = int(libc.syscall(_OPENAT2, root, os.fsencode(path), how, len(how)))
         if fd < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
         return fd

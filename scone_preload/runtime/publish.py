@@ -7,7 +7,6 @@ private cache (/root/.cache) is therefore copied to a folder of ours that all ca
 import os
 from pathlib import Path
 
-from scone_preload.cache import write_atomically
 from scone_preload.errors import BinaryRefused
 from scone_preload.paths import cache_directories, is_trusted
 
@@ -26,6 +25,8 @@ def readable_shim(shim: Path, pid: int) -> Path:
                 raise PermissionError("not ours alone")
             made.chmod(0o755)
         raw = shim.read_bytes()
+        from scone_preload.cache import write_atomically  # lazy: 15 ms that other execs don't wait for
+
         if not copy.exists() or copy.read_bytes() != raw:
             write_atomically(copy, raw)
     except OSError as error:

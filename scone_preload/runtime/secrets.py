@@ -1,18 +1,16 @@
 """Secrets as files: read from where the policy says, served from this process's memory, never written anywhere."""
 
-import contextlib
 import os
 from binascii import crc32
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from scone_preload.errors import UserError
 from scone_preload.handlers import Deny, File, Result
 from scone_preload.policy.model import Secret
 from scone_preload.runtime import wire
-from scone_preload.runtime.answers import STARTED
-from scone_preload.runtime.deciding import owner_of
 from scone_preload.runtime.decode import OPENERS, pack_struct
+from scone_preload.runtime.sources import content_of, owner_of
+from scone_preload.runtime.verdicts import STARTED
 from scone_preload.spec.model import Call as Row
 
 EACCES, EINVAL, ENODATA, ENOTDIR, EPERM = 13, 22, 61, 20, 1
@@ -21,7 +19,6 @@ OTHERS = {"readlink": EINVAL, "readlinkat": EINVAL, "chdir": ENOTDIR, "getxattr"
 S_IFREG, STATX_BASIC = 0o100000, 0x7FF
 DEVICE = 0x5343
 READ, WRITE, EXECUTE = 4, 2, 1
-SECRET_MAX = 16 << 20
 
 
 class Identity(NamedTuple):
@@ -43,38 +40,14 @@ class Secrets:
         self._environment = environment
         self._kept = kept
 
-    def check(self, secrets: tuple[Secret, ...]) -> None:
-        """Raise UserError for the first secret that can't be served: before the program starts."""
-        for secret in secrets:
-            self.content(secret)
-            with contextlib.suppress(KeyError):
-                owner_of(secret, (0, 0))
-                continue
-            raise UserError("no such owner of a secret", f"{secret.path}: {secret.owner}", "name a user of this system")
-
     def content(self, secret: Secret) -> bytes:
         """Return a secret's bytes; raises UserError where there are none."""
-        kind, _, name = secret.source.partition(":")
-        if kind == "env":
-            value = self._environment.get(os.fsencode(name))
-            if value is None:
-                raise UserError("secret not given", f"{secret.path}: {secret.source}", f"set {name} for scone-wrap")
-            return value
-        if kind == "keystore":
-            return self._kept[name]
-        try:
-            with open(name, "rb") as file:
-                content = file.read(SECRET_MAX + 1)
-        except OSError as error:
-            raise UserError("secret can't be read", f"{secret.path}: {name}", str(error.strerror)) from None
-        if len(content) > SECRET_MAX:
-            raise UserError("secret is too large", f"{secret.path}: {name}", f"at most {SECRET_MAX} bytes are served")
-        return content
+        return content_of(secret.path, secret.source, self._environment, self._kept)
 
     def serve(self, secret: Secret, row: Row, message: wire.Call, who: Identity) -> Deny | File | Result:
         """Return the answer to a call about a secret's path by a process of that identity."""
         mode = int(secret.mode, 8)
-        uid, gid = owner_of(secret, (who.uid, who.gid))
+        uid, gid = owner_of(secret.owner, (who.uid, who.gid))
         if row.name in OPENERS:
             if not may(READ, mode, (uid, gid), who):
                 return Deny(EACCES)

@@ -1,18 +1,21 @@
 """The control messages as bytes and as values: parses what shims send, builds what they are answered.
 
 Mirrors libshim/wire/control.h (a test compares every size and offset). Takes and returns bytes only. A packet that
-no shim of ours would send raises BadMessage; nothing of it is used.
+no shim of ours would send raises BadMessage; nothing of it is used. Imported before the first HELLO is answered, which
+the program waits for, so it imports little.
 """
 
-import struct
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from __future__ import annotations
 
 from scone_preload.errors import BadMessage
+from scone_preload.frozen import Frozen
 from scone_preload.runtime.layouts import LAYOUTS as LAYOUTS
 from scone_preload.runtime.layouts import layout as layout
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import struct
+    from collections.abc import Callable
 MAGIC = 0x314E4353
 PACKET_MAX = 65536
 PATH_MAX = 4096
@@ -52,8 +55,7 @@ _STATS = layout("wire_stats")
 SITE_SIZE = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Frozen):
     """Who sends; `first`: the process that scone-wrap became."""
 
     type: int
@@ -62,8 +64,7 @@ class Header:
     tid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Frozen):
     """A shim has started in a process; with `wants_policy`, `maps` are the lines of its executable mappings."""
 
     header: Header
@@ -75,8 +76,7 @@ class Hello:
     maps: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Exec:
+class Exec(Frozen):
     """A process asks whether it may exec `path`, and with which shim."""
 
     header: Header
@@ -86,8 +86,7 @@ class Exec:
     cwd: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Sites:
+class Sites(Frozen):
     """A process mapped a library executable and asks where its syscall instructions are."""
 
     header: Header
@@ -96,16 +95,14 @@ class Sites:
     path: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(Frozen):
     """What one process counted: field name of struct wire_stats -> its values."""
 
     header: Header
     counters: dict[str, tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class TraceString:
+class TraceString(Frozen):
     """Bytes that one argument of a traced call points to."""
 
     arg: int
@@ -113,8 +110,7 @@ class TraceString:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Frozen):
     """One call, after it returned."""
 
     header: Header
@@ -125,11 +121,10 @@ class Trace:
     args: tuple[int, ...]
     result: int
     ns: int
-    strings: tuple[TraceString, ...] = field(default=())
+    strings: tuple[TraceString, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Frozen):
     """Something worth reporting: `kind` as in EVENT_KINDS, `nr` the call or NO_CALL."""
 
     header: Header
@@ -138,23 +133,20 @@ class Event:
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Helper:
+class Helper(Frozen):
     """A process has the helper `pid`; 0: it is about to end the one it has."""
 
     header: Header
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(Frozen):
     """A process counts in the memory file that comes with this message (runtime/live.py)."""
 
     header: Header
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Frozen):
     """A call that the policy wants decided, or served; `strings` by argument, ABOUT_* among them."""
 
     header: Header
@@ -165,8 +157,7 @@ class Call:
     is_datagram: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Frozen):
     """A memory file that stays open over an exec, by its number; `same_as`: the first of those that share it."""
 
     fd: int
@@ -176,15 +167,14 @@ class Kept:
     same_as: int
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(Frozen):
     """What stays open over the exec that a process was allowed last."""
 
     header: Header
     files: tuple[Kept, ...]
 
 
-Message: TypeAlias = Hello | Exec | Sites | Stats | Trace | Event | Helper | Live | Call | Keep
+Message = Hello | Exec | Sites | Stats | Trace | Event | Helper | Live | Call | Keep
 
 
 def parse(packet: bytes) -> Message:

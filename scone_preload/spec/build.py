@@ -1,7 +1,7 @@
 """Checked syntax to the Spec. Everything here trusts check.py: a problem that it lets through ends as BadType."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from scone_preload.spec.marks import Meaning, meaning_of
 from scone_preload.spec.model import Arg, ArgKind, Call, CallFlag, Field, Result, ResultKind, Route, Spec, Struct
@@ -107,7 +107,7 @@ def build(sources: Sources) -> Spec:
         name: tuple(sorted((_command(row, name, spec) for block in blocks for row in block.rows), key=lambda c: c.nr))
         for name, blocks in sources.tables.items()
     }
-    return replace(spec, calls=tuple(sorted(calls, key=lambda call: call.nr)), tables=tables)
+    return spec.replaced(calls=tuple(sorted(calls, key=lambda call: call.nr)), tables=tables)
 
 
 def _command(row: Row, group: str, spec: Spec) -> Call:

@@ -14,8 +14,9 @@ DIGEST_SIZE = 32
 
 
 def _files() -> dict[str, str]:
-    """All files of this package, by path: the spec's, and the code that reads them."""
-    return read_tree(FOLDER, (".pyi", ".py"))
+    """All files that the Spec is made of, by path: the spec's, and the code that reads them."""
+    frozen = ROOT + "/scone_preload/frozen.py"
+    return read_tree(FOLDER, (".pyi", ".py")) | {frozen: read_kept(frozen).decode()}
 
 
 def _spec_files(texts: Mapping[str, str]) -> dict[str, str]:

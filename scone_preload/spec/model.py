@@ -1,7 +1,8 @@
 """The spec as data: what each syscall sends over the boundary, and what is believed of the reply."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from scone_preload.frozen import Frozen
 
 
 class Route(StrEnum):
@@ -93,8 +94,7 @@ class Check(StrEnum):
     TEXT = "text"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(Frozen, kw_only=True):
     """One scalar, text or opaque run of bytes at `offset` bytes; `low..high` or the mask `high` is what's believed."""
 
     name: str
@@ -107,8 +107,7 @@ class Field:
     high: int
 
 
-@dataclass(frozen=True, slots=True)
-class Struct:
+class Struct(Frozen):
     """A structure that crosses, nested ones flattened into dotted fields; `size` in bytes."""
 
     name: str
@@ -121,8 +120,7 @@ class Struct:
         return any(field.check is not Check.NOTHING for field in self.fields)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arg:
+class Arg(Frozen, kw_only=True):
     """One argument. `size_arg` is the index of the argument that counts it; `names` the flag table that prints it;
     `back` the only field that comes back of its structs, if not all of them does."""
 
@@ -156,8 +154,7 @@ JUDGED = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Frozen):
     """What a non-negative result may be; `arg` is the index of the argument that bounds it."""
 
     kind: ResultKind
@@ -165,8 +162,7 @@ class Result:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Frozen, kw_only=True):
     """One syscall, or one command of a multiplexer (then `nr` is the command's number). `predicate` is the name of the
     C function that judges what no range can say; empty: none."""
 
@@ -193,8 +189,7 @@ class Call:
         return all(arg.kind not in JUDGED and arg.checked_struct is None for arg in self.args)
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(Frozen):
     """All of it: calls by number, structs and errno sets by name, command tables by multiplexer."""
 
     calls: tuple[Call, ...]

@@ -4,7 +4,6 @@ One place says it, and both the checker (which reports) and the builder (which t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from scone_preload.spec.model import Arg, ArgKind, Check, Field, Result, ResultKind, Struct
 from scone_preload.spec.parse import Expr, FieldRow, Param
@@ -148,7 +147,7 @@ def _buffer(param: Param, params: Sequence[Param], structs: Mapping[str, Struct]
         raise BadType(f"unknown struct {words[1]}")
     struct = structs[words[1]]
     whole = Arg(name=param.name, kind=counted, source=param.source, size_arg=index, size=struct.size, struct=struct)
-    return whole if len(words) == 2 else replace(whole, back=_field_back(whole, struct, words[2]))
+    return whole if len(words) == 2 else whole.replaced(back=_field_back(whole, struct, words[2]))
 
 
 def _field_back(arg: Arg, struct: Struct, name: str) -> Field:
@@ -234,4 +233,4 @@ def _field(
 
 
 def _inside(prefix: str, offset: int, field: Field) -> Field:
-    return replace(field, name=f"{prefix}.{field.name}", offset=offset + field.offset)
+    return field.replaced(name=f"{prefix}.{field.name}", offset=offset + field.offset)

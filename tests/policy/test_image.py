@@ -7,23 +7,21 @@ import pytest
 from hypothesis import given, settings
 
 from scone_preload import libshim
-from scone_preload.policy import image
-from scone_preload.policy.calls import ENTRY, PAST_PATHS, call_named, compile_calls
-from scone_preload.policy.decide import decide_call
-from scone_preload.policy.effective import parse
-from scone_preload.policy.image import (
+from scone_preload.policy import access, image
+from scone_preload.policy.access import (
     BINDS,
     CONNECTS,
-    HEAD,
     LOOKS,
     OPENS,
-    ROUTE_ADDRESS,
     ROUTE_PATHS,
     WRITES,
     access_bit,
     access_word,
-    policy_image,
 )
+from scone_preload.policy.calls import ENTRY, PAST_PATHS, call_named, compile_calls
+from scone_preload.policy.decide import decide_call
+from scone_preload.policy.effective import parse
+from scone_preload.policy.image import HEAD, ROUTE_ADDRESS, policy_image
 from scone_preload.spec import load
 from tests.policy.samples import POLICIES
 
@@ -54,11 +52,11 @@ def test_the_documents_bytes_are_the_images() -> None:
 
 def test_the_numbers_are_those_of_policy_h() -> None:
     assert {name: libshim.constant(name) for name in NUMBERS} == NUMBERS
-    assert [libshim.constant(f"POLICY_{name}") for name in BITS] == [getattr(image, name) for name in BITS]
+    assert [libshim.constant(f"POLICY_{name}") for name in BITS] == [getattr(access, name) for name in BITS]
     routes = libshim.enumerators("policy_route")
     assert (routes["POLICY_HOST"], routes["POLICY_PATHS"], routes["POLICY_ADDRESS"]) == (
         image.ROUTE_HOST,
-        image.ROUTE_PATHS,
+        ROUTE_PATHS,
         image.ROUTE_ADDRESS,
     )
 

@@ -4,8 +4,9 @@ import struct
 
 import pytest
 
+from scone_preload.policy.access import LOOKS, READS
 from scone_preload.policy.effective import parse
-from scone_preload.policy.image import ANSWER, HEAD, LOOKS, READS, policy_image
+from scone_preload.policy.image import ANSWER, HEAD, policy_image
 from scone_preload.policy.known import known_paths
 
 BOTH = LOOKS | READS

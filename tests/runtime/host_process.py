@@ -13,11 +13,13 @@ ROOT = Path(__file__).resolve().parents[2]
 CODE = """
 import sys
 from scone_preload.options import Options
+from scone_preload.runtime.detaching import detach
 from scone_preload.runtime.host import run_host
 control, program, trace = map(int, sys.argv[1:4])
 stats = {"none": None, "table": ""}.get(sys.argv[4], sys.argv[4])
 target = {"none": None, "stderr": ""}.get(sys.argv[5], sys.argv[5])
-sys.exit(run_host(Options(stats=stats, trace=target), control, program, trace))
+error = detach({control, program, trace})
+sys.exit(run_host(Options(stats=stats, trace=target), control, program, error, trace))
 """
 
 

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from scone_preload.policy.calls import call_named
 from scone_preload.policy.effective import parse
-from scone_preload.policy.model import Policy
+from scone_preload.policy.paths import FileRules
+from scone_preload.policy.rules import file_rules
 from scone_preload.runtime import wire
-from scone_preload.runtime.deciding import ENTRIES_MAX, covers_directory, follows_last, socket_of
+from scone_preload.runtime.deciding import socket_of
 from scone_preload.runtime.following import LINKS_MAX, followed
+from scone_preload.runtime.path_calls import ENTRIES_MAX, covers_directory, follows_last
 from scone_preload.spec.model import Call as Row
 from tests.runtime import packets
 
@@ -149,15 +151,15 @@ FOLLOWS = [
 @pytest.mark.parametrize(("name", "args", "follows"), FOLLOWS)
 def test_which_calls_follow_a_link_at_the_end(name: str, args: tuple[int, ...], follows: bool) -> None:
     row, message = asked(name, *args)
-    assert follows_last(row, message) == follows
-    assert not follows_last(row, message, second=True)
+    assert follows_last(row.name, message) == follows
+    assert not follows_last(row.name, message, second=True)
 
 
 # ---- how much an answer covers ----
 
 
-def policy(files: str) -> Policy:
-    return parse(b"version = 1\n" + files.encode())
+def policy(files: str) -> FileRules:
+    return file_rules(parse(b"version = 1\n" + files.encode()))
 
 
 def test_a_directory_is_covered_when_nothing_in_it_is_decided_otherwise(tree: Path) -> None:

@@ -52,11 +52,11 @@ def pool(*, strict: bool = False, files: Files | None = None) -> Images:
     return Images(POLICY, (files or Files()).packets, strict=lambda: strict, ready=lambda: None)
 
 
-def said(nonce: int, *lines: bytes) -> bytes:
-    packet = packets.hello(flags=2, nonce=nonce, maps=b"".join(line + b"\n" for line in lines))
-    assert isinstance(wire.parse(packet), wire.Hello)
-    assert images.wants_policy(packet)
-    return packet
+def said(nonce: int, *lines: bytes) -> wire.Hello:
+    hello = wire.parse(packets.hello(flags=2, nonce=nonce, maps=b"".join(line + b"\n" for line in lines)))
+    assert isinstance(hello, wire.Hello)
+    assert hello.wants_policy
+    return hello
 
 
 def outcome(found: list[bytes]) -> tuple[int, bytes]:

@@ -17,8 +17,8 @@ from scone_preload.handlers import Deny, Result
 from scone_preload.policy.calls import call_named
 from scone_preload.policy.effective import parse
 from scone_preload.runtime import wire
-from scone_preload.runtime.deciding import owner_of
 from scone_preload.runtime.secrets import NOBODY, Identity, Secrets, identity, may
+from scone_preload.runtime.sources import owner_of
 from tests.helpers.modes import WRAPPED, Mode, command, warm
 from tests.helpers.net import wait_until
 from tests.helpers.processes import group_of, run
@@ -164,7 +164,14 @@ def test_p2_a_program_that_has_dropped_its_identity_reads_only_what_is_still_its
 def test_a_secret_that_is_not_given_lets_nothing_run(prober: Prober) -> None:
     probed = prober.ask(Mode.SYNC, '[[secret]]\npath = "/run/a"\nfrom = "env:NOT_THERE"\n', "kill")
     assert (probed.results, probed.status) == ([], 125)
-    assert probed.err == "scone-wrap: secret not given: env:NOT_THERE: set NOT_THERE for scone-wrap\n"
+    assert probed.err == "scone-wrap: secret not given: /run/a: env:NOT_THERE: set NOT_THERE for scone-wrap\n"
+
+
+def test_a_secret_whose_file_can_not_be_read_lets_nothing_run(prober: Prober) -> None:
+    probed = prober.ask(Mode.SYNC, '[[secret]]\npath = "/run/a"\nfrom = "file:/nowhere/a"\n', "kill")
+    assert (probed.results, probed.status) == ([], 125)
+    remedy = "No such file or directory; name a file that scone-wrap can read"
+    assert probed.err == f"scone-wrap: secret can't be read: /run/a: /nowhere/a: {remedy}\n"
 
 
 def test_a_secret_from_a_file_is_read_at_each_open(prober: Prober) -> None:
@@ -236,7 +243,7 @@ def test_an_owner_may_be_names_or_numbers() -> None:
     for text, expected in owners.items():
         owner = f'owner = "{text}"\n' if text else ""
         policy = parse(f'version = 1\n[[secret]]\npath = "/a"\nfrom = "env:A"\n{owner}'.encode())
-        assert owner_of(policy.secrets[0], (3, 4)) == expected
+        assert owner_of(policy.secrets[0].owner, (3, 4)) == expected
 
 
 def test_a_process_that_is_gone_is_nobody() -> None:

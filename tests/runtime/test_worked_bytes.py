@@ -8,7 +8,7 @@ import pytest
 from scone_preload import libshim
 from scone_preload.elf.model import Site
 from scone_preload.elf.sitefile import pack_site
-from scone_preload.runtime import answers, wire
+from scone_preload.runtime import verdicts, wire
 from scone_preload.runtime.images import hello_answer
 from tests.runtime import packets
 
@@ -150,7 +150,7 @@ ANSWERED = {
     "EXEC answer": wire.build_exec_answer(error=0, shim=b"/s.so", nonce=8),
     "SITES answer": wire.build_sites_answer(pack_site(Site(0x1234, 5, SITE, (39,)))),
     "STATS answer": wire.build_text_answer(b"ok\n"),
-    "CALL answer": wire.layout("ctl_call_answer").pack(answers.RESULT, 0, -13, 0, 0, 0, 0, 0, 0, 0),
+    "CALL answer": wire.layout("ctl_call_answer").pack(verdicts.RESULT, 0, -13, 0, 0, 0, 0, 0, 0, 0),
 }
 
 
