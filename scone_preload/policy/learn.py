@@ -5,7 +5,7 @@ An Event's kind and object are a question of `explain.py` ("read", "/etc/passwd"
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from scone_preload.policy.calls import call_named, call_names, spec_denies
 from scone_preload.policy.decide import decide_file, normal
@@ -21,9 +21,9 @@ from scone_preload.policy.render import render_with_comments
 from scone_preload.policy.why import Why, added, read_why
 
 HEADER = """\
-# Written by scone-wrap --learn: what the program did, and nothing more. Behind each line stands why: the calls that
-# needed it, and how often each was made ("given": with the command line). Run it again with --learn and other work to
-# add what that needs. Other arguments and variables are passed as well, unless --strict is given.
+# Written by scone-wrap --learn: what the program did, and where its messages are. Behind each line stands why: the calls
+# that needed it, and how often each was made ("given": with the command line). Run it again with --learn and other work
+# to add what that needs. Other arguments and variables are passed as well, unless --strict is given.
 """
 BASE = b"""\
 version = 1
@@ -32,6 +32,10 @@ network.unlisted = "refuse"
 exec.unlisted = "refuse"
 calls.unlisted = "EPERM"
 """
+# A program that has set its locale looks for its messages there when it first has something to tell: most likely not in
+# the run that was watched.
+LOCALE, CATALOGS = "/etc/locale.alias", "/usr/share/locale/"
+FOR_MESSAGES = Why(words="where a program looks for its messages when something fails")
 UNFIT_VARIABLE = re.compile(r"^[0-9]|[^A-Za-z0-9_]")
 LISTS = ("files.read", "files.write", "files.execute", "exec.programs", "environment.pass", "arguments.allow",
          "calls.allow")  # fmt: skip
@@ -80,6 +84,8 @@ def learn(events: Iterable[Event]) -> Learned:
     facts = Facts()
     for event in events:
         _note(facts, event)
+    if LOCALE in facts.lists.get("files.read", {}):
+        facts.lists["files.read"].setdefault(CATALOGS, FOR_MESSAGES)
     return _learned(parse(BASE), facts, {}, fresh=True)
 
 
@@ -157,7 +163,7 @@ def _learned(base: Policy, facts: Facts, reasons: dict[Place, Why], *, fresh: bo
     sockets = socket_rules(facts.sockets)
     found |= {(table, rule.label): why for table, rule, why in sockets}
     listen, connect = (tuple(rule for table, rule, _ in sockets if table == one) for one in NETWORK)
-    policy = replace(base, network=replace(base.network, listen=listen, connect=connect))
+    policy = base.replaced(network=base.network.replaced(listen=listen, connect=connect))
     policy = _with_lists(policy, {key: tuple(whys) for key, whys in lists.items()}, fresh=fresh)
     looks = facts.lists.pop(LOOKS, {})
     unseen = {path: why for path, why in looks.items() if not decide_file(policy, _inside(path), "look").allowed}
@@ -193,16 +199,15 @@ def _grouped(facts: Facts, key: str) -> Whys:
 def _with_lists(base: Policy, lists: Mapping[str, tuple[str, ...]], *, fresh: bool) -> Policy:
     """Return the policy with these lists. What an old policy leaves open stays open, what it drops or sets stays so."""
     read, write, execute, programs, passed, arguments, calls = (lists[key] for key in LISTS)
-    found = replace(
-        base,
-        files=replace(base.files, read=read, write=write, execute=execute),
-        exec=replace(base.exec, programs=programs),
+    found = base.replaced(
+        files=base.files.replaced(read=read, write=write, execute=execute),
+        exec=base.exec.replaced(programs=programs),
     )
     if not base.arguments.fixed:
-        found = replace(found, arguments=replace(base.arguments, allow=arguments))
+        found = found.replaced(arguments=base.arguments.replaced(allow=arguments))
     own = [name for name, _ in base.environment.set]
     keep = tuple(name for name in passed if name not in own and first_match(base.environment.drop, name) is None)
-    found = replace(found, environment=replace(base.environment, keep=keep))
+    found = found.replaced(environment=base.environment.replaced(keep=keep))
     if fresh or base.calls.allow:
-        found = replace(found, calls=replace(base.calls, allow=calls))
+        found = found.replaced(calls=base.calls.replaced(allow=calls))
     return found

@@ -233,3 +233,10 @@ def test_many_addresses_are_any_and_many_ports_are_any() -> None:
     assert [rule.label for rule in learn(events).policy.network.connect] == ["tcp *:443", "tcp 127.0.0.1:any"]
     merged = merge(again(learn(events)), learn(events[:1]))
     assert [rule.label for rule in merged.policy.network.connect] == ["tcp *:443", "tcp 127.0.0.1:any"]
+
+
+def test_a_program_with_a_locale_may_look_for_its_messages() -> None:
+    learned = learn([Event(kind="read", object="/etc/locale.alias", call="openat")])
+    assert decide(learned.policy, "read /usr/share/locale/de/LC_MESSAGES/coreutils.mo").allowed
+    assert again(learned).text() == learned.text() == merge(again(learned), learned).text()
+    assert not learn([Event(kind="read", object="/etc/passwd", call="openat")]).policy.files.read[1:]
