@@ -21,9 +21,9 @@ from scone_preload.policy.render import render_with_comments
 from scone_preload.policy.why import Why, added, read_why
 
 HEADER = """\
-# Written by scone-wrap --learn: what the program did, and where its messages are. Behind each line stands why: the calls
-# that needed it, and how often each was made ("given": with the command line). Run it again with --learn and other work
-# to add what that needs. Other arguments and variables are passed as well, unless --strict is given.
+# Written by scone-wrap --learn: what the program did, and where its messages are. Behind each line stands why: the
+# calls that needed it, and how often each was made ("given": with the command line). Run it again with --learn and
+# other work to add what that needs. Other arguments and variables are passed as well, unless --strict is given.
 """
 BASE = b"""\
 version = 1
