@@ -47,7 +47,7 @@ class _CallRow(_Row, Protocol):
     handler: CData
     result_arg: int
     arg_count: int
-    direct: int
+    checked_args: int
     errnos: Sequence[int]
     arg: Sequence[_Arg]
 
@@ -126,7 +126,7 @@ class Call:
     row: Row
     has_handler: bool
     result_arg: int
-    direct: bool
+    checked_args: int
     errnos: frozenset[int]
     args: tuple[Argument, ...]
 
@@ -217,7 +217,7 @@ def call(nr: int) -> Call:
         row=_row(row),
         has_handler=row.handler != ffi.NULL,
         result_arg=row.result_arg,
-        direct=bool(row.direct),
+        checked_args=row.checked_args,
         errnos=frozenset(n for n in range(192) if row.errnos[n // 64] >> n % 64 & 1),
         args=tuple(_argument(row.arg[i]) for i in range(row.arg_count)),
     )

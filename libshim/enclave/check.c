@@ -7,7 +7,7 @@
 #include "check.h"
 #include "control.h"
 
-enum { PID_MAX = 1 << 22, FD_MAX = 0x7fffffff, VECTORS_MAX = 1024 };
+enum { PID_MAX = 1 << 22, VECTORS_MAX = 1024 };
 
 long check_refuse(uint32_t nr, const char *what, long value)
 {

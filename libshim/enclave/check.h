@@ -10,6 +10,8 @@
 #include "enclave.h"
 #include "shape.h"
 
+enum { FD_MAX = 0x7fffffff };
+
 /*
  * The result of call `nr` as it may be given to the program: u_result where the row believes it, else -EIO (counted and
  * reported once a call). `arg` are the call's arguments, already copied; sizes in arrays are read through them.

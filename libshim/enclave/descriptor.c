@@ -41,6 +41,20 @@ struct descriptor *descriptor_of(int fd)
 	return piece ? &piece[fd % PIECE_SIZE] : NULL;
 }
 
+bool descriptor_is_new(int fd)
+{
+	const struct descriptor *piece, *one;
+
+	if (fd < 0 || fd >= PIECE_COUNT * PIECE_SIZE)
+		return true;
+	piece = __atomic_load_n(&pieces[fd / PIECE_SIZE], __ATOMIC_ACQUIRE);
+	if (!piece)
+		return true;
+	one = &piece[fd % PIECE_SIZE];
+	return !(one->kind | one->is_nonblocking_known | one->is_connected | one->is_shut | one->is_shared | one->ahead_state) &&
+	       !one->ops && !one->epoll;
+}
+
 void *descriptor_find(const struct fd_ops *ops, bool (*is)(const void *object, const void *what), const void *what)
 {
 	for (uint32_t i = 0; i < PIECE_COUNT; i++) {

@@ -64,6 +64,9 @@ struct descriptor {
 /* The entry of `fd`, NULL for a number that no program has. Never freed. */
 struct descriptor *descriptor_of(int fd);
 
+/* Whether the shim has done nothing with the number since it was opened: its close is the kernel's alone. */
+bool descriptor_is_new(int fd);
+
 /* Its kind, asked of the kernel the first time. KIND_UNKNOWN when the number is not open. */
 enum descriptor_kind descriptor_kind(int fd);
 

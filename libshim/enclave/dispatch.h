@@ -14,16 +14,16 @@
 void dispatch_start(void);
 
 /* Serves the frame's call; its result, or -GATE_RESTART when it is to be made again (doors.S goes to frame->retry then). */
-long dispatch(struct frame *frame);
+HOT long dispatch(struct frame *frame);
 
 /* The handler of every row without one of its own: by the exit that mode and row allow, with the row's checks. */
-long sys_pass(struct frame *frame);
+HOT long sys_pass(struct frame *frame);
 
 /* The same by another row than the call's own: that of a command. */
-long pass_shaped(struct frame *frame, const struct call_shape *shape);
+HOT long pass_shaped(struct frame *frame, const struct call_shape *shape);
 
 /* As sys_pass, always on the program's own thread. */
-long pass_by_gate(struct frame *frame);
+HOT long pass_by_gate(struct frame *frame);
 
 /*
  * Made by the gate, with no helper meanwhile: identity and limits are a process's own, so the helper with the old ones

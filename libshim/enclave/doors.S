@@ -46,7 +46,7 @@
 .Lforward\@:
 .endm
 
-	.text
+	.section .text.hot, "ax", @progbits
 /*
  * %rcx = R, the retry label in the trampoline; the address to return to lies at 13(%rcx). %r11 is free, as after any
  * syscall instruction.
@@ -174,7 +174,7 @@ LABEL copy_guarded_insn
 	cmp	$32, %rcx			/* an event, a word, a vector: the string move takes longer to begin */
 	ja	2f
 	cmp	$8, %rcx
-	jb	2f
+	jb	4f
 	mov	(%rsi), %rax
 	mov	-8(%rsi,%rcx), %rdx
 	cmp	$16, %rcx
@@ -187,7 +187,20 @@ LABEL copy_guarded_insn
 	mov	%rdx, -8(%rdi,%rcx)
 	xor	%eax, %eax
 	ret
-2:	rep movsb
+2:	cmp	$256, %rcx			/* a struct: so do they by words */
+	ja	4f
+	mov	-8(%rsi,%rcx), %rdx
+	lea	-8(%rcx), %r9
+	xor	%r8d, %r8d
+3:	mov	(%rsi,%r8), %rax
+	mov	%rax, (%rdi,%r8)
+	add	$8, %r8
+	cmp	%r9, %r8
+	jb	3b
+	mov	%rdx, (%rdi,%r9)
+	xor	%eax, %eax
+	ret
+4:	rep movsb
 LABEL copy_guarded_after
 	xor	%eax, %eax
 	ret

@@ -16,6 +16,7 @@
 #include "thread.h"
 #include "gate.h"
 
+#define HOT __attribute__((hot))	/* on the way of nearly every call: such functions lie together */
 #define NODISCARD __attribute__((warn_unused_result))
 #define TRY(expression) do { long try_result_ = (expression); if (try_result_ < 0) return try_result_; } while (0)
 #define likely(x)   __builtin_expect(!!(x), 1)
@@ -53,6 +54,7 @@ struct enclave {
 	bool     has_extra;		/* exit_cost is not 0, or is_unwatched: something is to be done before an exit by the gate */
 	bool     has_policy;		/* the runtime handed one over (policy.h) */
 	bool     has_shields;		/* some descriptor has, or had, a shield */
+	bool     is_ringing;		/* there is a helper, or may be data that one has moved */
 	bool     has_signalfd;		/* its readiness depends on who asks: waits take the gate from now on */
 	const char *shim_path;		/* as it stood in LD_PRELOAD */
 };

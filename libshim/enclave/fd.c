@@ -44,6 +44,8 @@ long sys_close(struct frame *frame)
 		return -EBADF;
 	if (thread_self()->gate_only)
 		return pass_by_gate(frame);
+	if (likely(descriptor_is_new(fd)))
+		return sys_pass(frame);
 	TRY(ring_leave(thread_self(), fd));
 	descriptor_forget(fd);
 	return sys_pass(frame);

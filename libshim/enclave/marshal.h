@@ -17,5 +17,5 @@
 NODISCARD long exit_by_ring(struct frame *frame, const struct call_shape *shape);
 
 /* The same, by the gate. (pass.c) */
-NODISCARD long exit_by_gate(struct frame *frame, const struct call_shape *shape);
+NODISCARD HOT long exit_by_gate(struct frame *frame, const struct call_shape *shape);
 #endif

@@ -21,7 +21,7 @@ static long pass_command(struct frame *frame, const struct sub_shape *row, uint3
 	shape.result = row->result;
 	shape.result_arg = (uint8_t)value_arg;
 	shape.arg[value_arg] = row->arg;
-	shape.direct = !row->arg.check;
+	shape.checked_args = (uint8_t)(row->arg.check ? 1u << value_arg : 0);
 	return pass_shaped(frame, &shape);
 }
 

@@ -56,15 +56,16 @@ static long filled_check(uint32_t nr, const struct arg_shape *at, uint64_t addre
 /* Out structs lie in the program's memory already (the kernel put them there): refused ones are an error. */
 static long check_in_place(uint32_t nr, const struct call_shape *shape, const uint64_t *arg, long result)
 {
-	for (uint32_t i = 0; i < shape->arg_count; i++) {
+	for (uint32_t left = shape->checked_args; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctz(left);
 		const struct arg_shape *at = &shape->arg[i];
 		bool is_counted = shape->result == RESULT_COUNT || shape->result == RESULT_AT_MOST;
 
-		if (arg[i] && at->kind == ARG_OUT_SOCKADDR)
-			TRY(address_check(nr, arg, at->size_arg));
-		if (!at->check || !arg[i])
+		if (!arg[i])
 			continue;
-		if (at->kind == ARG_OUT || at->kind == ARG_INOUT)
+		if (at->kind == ARG_OUT_SOCKADDR)
+			TRY(address_check(nr, arg, at->size_arg));
+		else if (at->kind == ARG_OUT || at->kind == ARG_INOUT)
 			TRY(check_struct(nr, at, (void *)arg[i], is_counted ? (size_t)result : arg[at->size_arg]));
 		else
 			TRY(filled_check(nr, at, arg[i]));
@@ -94,24 +95,34 @@ static bool is_seen_outside(uint32_t nr, const struct call_shape *shape)
 	       nr == __NR_tkill || nr == __NR_rt_sigqueueinfo || nr == __NR_rt_tgsigqueueinfo;
 }
 
-/* What most replies are: check_result() would say the same, after a call and a jump that no processor foresees here. */
-static inline bool is_plainly_right(const struct call_shape *shape, const uint64_t *arg, long result)
+/* Did the kernel write what is to be checked? */
+static inline bool has_written(const struct call_shape *shape, const uint64_t *arg)
 {
-	return result >= 0 && shape->direct &&
-	       (shape->result == RESULT_AT_MOST ? (uint64_t)result <= arg[shape->result_arg] :
-						  shape->result == RESULT_ZERO && result == 0);
+	for (uint32_t left = shape->checked_args; left; left &= left - 1)
+		if (arg[__builtin_ctz(left)])
+			return true;
+	return false;
 }
 
-/* Of a reply that is not. */
-static __attribute__((noinline)) long reply_check(struct frame *frame, const struct call_shape *shape, long result)
+/* What most results are: check_result() would say the same, after a call and a jump that no processor foresees here. */
+static inline bool is_plainly_believed(const struct call_shape *shape, const uint64_t *arg, long result)
+{
+	if (result < 0)
+		return false;
+	if (shape->result == RESULT_AT_MOST)
+		return (uint64_t)result <= arg[shape->result_arg];
+	return result == 0 ? shape->result == RESULT_ZERO : shape->result == RESULT_FD && result <= FD_MAX;
+}
+
+/* Of a reply that is not, or of one with more to it. */
+static __attribute__((noinline)) HOT long reply_check(struct frame *frame, const struct call_shape *shape, long result)
 {
 	const uint64_t *arg = frame->arg;
 	uint32_t nr = (uint32_t)frame->nr;
 
-	result = check_result(nr, shape, arg, result);
-	if (result < 0 || shape->direct)
-		return result;
-	return check_in_place(nr, shape, arg, result);
+	if (!is_plainly_believed(shape, arg, result))
+		result = check_result(nr, shape, arg, result);
+	return result < 0 ? result : check_in_place(nr, shape, arg, result);
 }
 
 /* What few calls need before they go out. True: *result is the call's. */
@@ -130,12 +141,12 @@ static __attribute__((noinline)) bool prepare_exit(struct frame *frame, const st
 	return false;
 }
 
-static __attribute__((noinline)) long exit_checked(struct frame *frame, const struct call_shape *shape)
+static __attribute__((noinline)) HOT long exit_checked(struct frame *frame, const struct call_shape *shape)
 {
 	long result = gate_frame(frame);
 
 	thread_self()->stats.calls_by_exit[WIRE_EXIT_GATE]++;
-	if (likely(is_plainly_right(shape, frame->arg, result)))
+	if (likely(is_plainly_believed(shape, frame->arg, result) && !has_written(shape, frame->arg)))
 		return result;
 	return reply_check(frame, shape, result);
 }

@@ -75,6 +75,7 @@ struct ring {
 	int32_t  helper_pid;
 	uint32_t lane_count, lanes_used;
 	uint32_t refused;		/* calls of ring_attach() to refuse before trying again */
+	bool     has_errors;		/* some may be among fd_posts */
 	uint32_t is_told;		/* that there is no helper */
 	uint64_t map_size;
 	void    *map;

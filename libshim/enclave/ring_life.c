@@ -123,6 +123,7 @@ static long helper_make(void)
 		return -EAGAIN;
 	ring.helper_pid = helper;
 	ring.generation++;
+	enclave.is_ringing = true;
 	__atomic_store_n(&ring.state, RING_ON, __ATOMIC_SEQ_CST);
 	control_helper(helper);
 	return 0;
@@ -359,6 +360,40 @@ long ring_stop(struct thread *thread)
 void ring_resume(void)
 {
 	ring_let_go(RING_OFF);
+}
+
+/* Errors of posts that the program has not been told. */
+static bool errors_left(void)
+{
+	for (uint32_t fd = 0; ring.has_errors && fd < FD_MARK_COUNT; fd++)
+		if (ring.fd_posts[fd].error)
+			return true;
+	ring.has_errors = false;
+	return false;
+}
+
+static bool slots_used(void)
+{
+	for (uint32_t i = 0; i < ring.lanes_used; i++)
+		for (uint32_t slot = 0; slot < BACKLOG_COUNT; slot++)
+			if (fetch32(&ring_lanes[i].wire->backlog[slot].state) != BACKLOG_FREE)
+				return true;
+	return false;
+}
+
+bool ring_rest(void)
+{
+	bool may_end;
+
+	mutex_lock(&ring.mutex);
+	may_end = ring.state == RING_ON && !posts_left() && !slots_used() && !errors_left();
+	if (may_end) {
+		helper_kill();
+		__atomic_store_n(&ring.state, RING_OFF, __ATOMIC_SEQ_CST);
+		enclave.is_ringing = false;
+	}
+	mutex_unlock(&ring.mutex);
+	return may_end;
 }
 
 void ring_exit(struct thread *thread)

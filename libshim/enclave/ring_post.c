@@ -23,10 +23,11 @@ void lane_kick(struct lane *lane)
 		gate3(__NR_futex, request, FUTEX_WAKE, 1);
 }
 
-/* What the host says that sending met, as an errno that there is. */
-static uint16_t post_error(int32_t u_result)
+/* What the host says that sending met, as an errno that there is: for the program's next write. */
+static void error_keep(struct fd_posts *posts, int32_t u_result)
 {
-	return u_result >= -ERRNO_MAX ? (uint16_t)-u_result : EIO;
+	posts->error = u_result >= -ERRNO_MAX ? (uint16_t)-u_result : EIO;
+	ring.has_errors = true;
 }
 
 /* Under the lane's post_mutex. */
@@ -39,7 +40,7 @@ static void reclaim_one(struct lane *lane, uint32_t index)
 	if (u_result == POST_BACKLOG)
 		posts->backlog = 1;
 	if (u_result < 0)
-		posts->error = post_error(u_result);
+		error_keep(posts, u_result);
 	__atomic_fetch_sub(&posts->bytes, lane->post_size[index], __ATOMIC_RELAXED);
 	__atomic_fetch_sub(&posts->queued, 1, __ATOMIC_RELEASE);
 }
@@ -111,7 +112,7 @@ static bool backlog_check(struct lane *lane, int fd)
 		if (u_state != BACKLOG_FAILED)
 			continue;
 		if ((uint32_t)u_fd < FD_MARK_COUNT && u_result < 0)
-			ring.fd_posts[u_fd].error = post_error(u_result);
+			error_keep(&ring.fd_posts[u_fd], u_result);
 		put32(&slot->state, BACKLOG_FREE);
 	}
 	return found;

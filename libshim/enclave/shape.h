@@ -98,6 +98,7 @@ struct reply;
 /* What no range can say of a reply (predicates.h): the result as the program gets it, or -EIO, counted and reported. */
 typedef long (*predicate)(const struct reply *reply);
 
+/* What a call needs of its row is in the first cache line, but for what its arguments point to. */
 struct call_shape {
 	const char *name;	/* NULL: no such syscall */
 	long (*handler)(struct frame *frame);
@@ -108,7 +109,7 @@ struct call_shape {
 	uint8_t restart;	/* enum restart_class */
 	uint8_t flags;		/* enum call_flags */
 	uint8_t arg_count;
-	uint8_t direct;		/* 1: no pointer argument has a check: by gate nothing but the result is checked */
+	uint8_t checked_args;	/* bit i: what the kernel wrote by argument i is checked: an address's size, or by check */
 	uint16_t deny_errno;
 	uint8_t fd_args;	/* bit i: argument i is a descriptor */
 	uint8_t path_args;	/* bit i: argument i is a path */
@@ -116,7 +117,10 @@ struct call_shape {
 	uint64_t errnos[3];	/* bit n: -n is believable. Bit 0 unused. */
 	predicate believe;	/* NULL: result, errno and struct fields say it all */
 	struct arg_shape arg[6];
+	uint64_t padding[4];	/* so that the next row begins in a cache line of its own */
 };
+
+_Static_assert(sizeof(struct call_shape) % 64 == 0, "cache lines");
 
 extern const struct call_shape call_shapes[CALL_COUNT];
 

@@ -13,11 +13,6 @@
 
 enum { PIECE = 4096, SPLICE_NONBLOCK = 2, MSG_DONTWAIT_ = 0x40 };	/* PIECE: what a writable pipe takes at once */
 
-static bool is_streaming(void)
-{
-	return enclave.mode == MODE_ASYNC && !thread_self()->gate_only;
-}
-
 /* 1 when the pipe takes a piece, 0 when it doesn't now; or as a signal has it. */
 static long pipe_await(int pipe, bool waits)
 {
@@ -83,7 +78,7 @@ static long move(struct frame *frame, int from, int to, uint64_t size, uint32_t 
 long sys_sendfile(struct frame *frame);
 long sys_sendfile(struct frame *frame)
 {
-	if (!is_streaming() || !frame->arg[3])
+	if (!stream_meets_ring() || !frame->arg[3])
 		return sys_pass(frame);
 	return move(frame, (int)frame->arg[1], (int)frame->arg[0], frame->arg[3], 0);
 }
@@ -91,7 +86,7 @@ long sys_sendfile(struct frame *frame)
 long sys_splice(struct frame *frame);
 long sys_splice(struct frame *frame)
 {
-	if (!is_streaming() || !frame->arg[4])
+	if (!stream_meets_ring() || !frame->arg[4])
 		return sys_pass(frame);
 	return move(frame, (int)frame->arg[0], (int)frame->arg[2], frame->arg[4], (uint32_t)frame->arg[5]);
 }

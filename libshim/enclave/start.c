@@ -21,7 +21,7 @@
 
 enum { SETTING_COUNT = 7, AT_HWCAP2_ = 26, HWCAP2_FSGSBASE_ = 2, SHIM_SETTING_VERSION = 3 };
 
-struct enclave enclave = { .control_fd = -1 };
+struct enclave enclave __attribute__((aligned(64))) = { .control_fd = -1 };
 
 extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
 

@@ -32,6 +32,13 @@ bool stream_held_is_part(int fd);
 /* The program is told how much there is, held and with the kernel. */
 void stream_tell(int fd);
 
+/* Whether the ring may have, or get, a part in what the calling thread does with a stream now. */
+static inline bool stream_meets_ring(void)
+{
+	return enclave.mode == MODE_ASYNC && !thread_self()->gate_only &&
+	       (enclave.is_ringing || enclave.is_exit_dear || thread_all()->next_all);
+}
+
 enum stream_take { TAKE_PEEK = 1, TAKE_NOTHING = 2 };	/* they stay; they are not copied */
 
 enum stream_source { STREAM_HOST = 0, STREAM_HELD, STREAM_WATCHED, STREAM_CLAIMED };

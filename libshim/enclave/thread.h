@@ -10,7 +10,6 @@
 
 #define THREAD_SELF      0
 #define THREAD_STACK     8	/* top of the shim's stack */
-#define THREAD_SAVED_RSP 16
 #define THREAD_PENDING   24	/* u32: a signal waits for the way out */
 #define THREAD_FRAME     32	/* frame being served, or the last one served */
 #define THREAD_HANDLER   40	/* handler of the program about to be entered */
@@ -34,23 +33,24 @@ struct wire_latency;	/* wire/live.h */
 struct thread {
 	struct thread *self;
 	uint64_t stack_top;
-	uint64_t saved_rsp;
+	bool     gate_only;		/* descriptor table of its own: what is known of numbers is not of its */
+	bool     is_guest;		/* another process in this memory (vfork child): the ring is not its own */
+	bool     has_call_mask;		/* a call with a mask of its own (ppoll, sigsuspend ...) is being made */
+	bool     has_posted;		/* something was written behind since the last crossing */
+	uint8_t  padding[4];
 	volatile uint32_t signal_pending;
 	uint32_t tid;			/* 0: not asked for yet */
 	struct frame *frame;
 	uint64_t handler;
 	uint64_t next_mask;
 	uint64_t deferred_restore;
-	/* ---- above: known to assembly ---- */
+	/* ---- above: known to assembly, and one cache line of what each call looks at ---- */
 
 	uint64_t signal_frame;		/* where the entered handler's relocated frame lies: its stack pointer */
 	uint64_t deferred_base;		/* mask in force when the deferred signal came */
 	uint8_t  deferred_info[128];	/* siginfo of the deferred signal */
 	int32_t  deferred_signal;
-	bool     gate_only;		/* descriptor table of its own: what is known of numbers is not of its */
-	bool     is_guest;		/* another process in this memory (vfork child): the ring is not its own */
-	bool     has_call_mask;		/* a call with a mask of its own (ppoll, sigsuspend ...) is being made */
-	uint8_t  padding;
+	uint8_t  padding_2[4];
 	uint64_t call_mask;
 	uint64_t hidden_mask;		/* signals the program blocks but the kernel must not: SIGSYS, SIGSEGV, SIGBUS */
 
@@ -62,8 +62,6 @@ struct thread {
 
 	struct action *actions;		/* a table of its own (vfork child), or NULL: the process's */
 	struct lane *lane;		/* its way to the helper; NULL until the first asynchronous call */
-	bool     has_posted;		/* something was written behind since the last crossing */
-	uint8_t  reserved[3];
 	uint32_t posts, posts_forced;	/* of late: written behind; of these, sent before a turn because something needed it */
 	uint32_t posts_paused;		/* writes that shall not go behind, for too many were forced */
 	struct turns turns;		/* its event loop's */

@@ -31,7 +31,7 @@ struct transfer {
 
 static bool is_streaming(const struct frame *frame)
 {
-	return enclave.mode == MODE_ASYNC && !thread_self()->gate_only && (int)frame->arg[0] >= 0;
+	return stream_meets_ring() && (int)frame->arg[0] >= 0;
 }
 
 static long served(long result)
@@ -351,6 +351,26 @@ static long rights_share(const struct message_header *header)
 	return 0;
 }
 
+/* The same for each of `count` messages. */
+static long rights_share_all(uint64_t messages, uint32_t count)
+{
+	struct message_header header;
+
+	for (uint32_t i = 0; i < count && i < VECTORS_MAX; i++) {
+		if (copy_guarded(&header, (const void *)(messages + i * MESSAGE_SIZE), sizeof header) < 0)
+			return 0;		/* the kernel's error */
+		if (header.control_size)
+			TRY(rights_share(&header));
+	}
+	return 0;
+}
+
+/* What is learned here counts also while no helper is there. */
+static bool is_async(const struct frame *frame)
+{
+	return enclave.mode == MODE_ASYNC && !thread_self()->gate_only && (int)frame->arg[0] >= 0;
+}
+
 long sys_sendmsg(struct frame *frame);
 long sys_sendmsg(struct frame *frame)
 {
@@ -358,7 +378,7 @@ long sys_sendmsg(struct frame *frame)
 	struct transfer transfer = { .flags = (uint32_t)frame->arg[2] };
 	struct message_header header;
 
-	if (!is_streaming(frame) || copy_guarded(&header, (void *)frame->arg[1], sizeof header) < 0 ||
+	if (!is_async(frame) || copy_guarded(&header, (void *)frame->arg[1], sizeof header) < 0 ||
 	    !vectors_get(&transfer, parts, header.vectors, header.vector_count))
 		return sys_pass(frame);
 	if (header.control_size)
@@ -370,6 +390,8 @@ long sys_sendmsg(struct frame *frame)
 long sys_sendmmsg(struct frame *frame);
 long sys_sendmmsg(struct frame *frame)
 {
+	if (is_async(frame))
+		TRY(rights_share_all(frame->arg[1], (uint32_t)frame->arg[2]));
 	if (is_streaming(frame)) {
 		long result = stream_settle((int)frame->arg[0], (uint32_t)frame->arg[3]);
 

@@ -16,10 +16,11 @@
 #include <linux/time.h>
 #include "enclave.h"
 #include "ring.h"
+#include "stream.h"
 #include "turns.h"
 #include "untrusted.h"
 
-enum { TURN_MANY = 4, TURNS_TRIED = 64, WINS = 4, TURNS_SETTLED = 8192, LOSSES_MAX = 3, PASSED_GAIN = 32, CORE_LOSS = 16 };
+enum { TURNS_RESTLESS = 16, TURN_MANY = 4, TURNS_TRIED = 64, WINS = 4, TURNS_SETTLED = 8192, LOSSES_MAX = 3, PASSED_GAIN = 32, CORE_LOSS = 16 };
 
 enum turn_phase { TRY_GATE = 0, TRY_RING, SETTLED };
 
@@ -87,6 +88,16 @@ static void pair_end(struct thread *thread, struct turn_cost ring)
 		phase_begin(thread, TRY_GATE, TURNS_TRIED, false);
 	else
 		phase_begin(thread, SETTLED, (uint32_t)TURNS_SETTLED << turns->losses, is_won);
+	turns->rest = turns->phase == SETTLED && !turns->by_ring ? TURNS_RESTLESS : 0;
+}
+
+/* A helper that the turns have no use for is let go, as soon as the program has all that it has read ahead. */
+static void helper_rest(struct turns *turns)
+{
+	if (thread_all()->next_all)
+		return;		/* others may use it */
+	if (stream_held_first() >= 0 || !ring_rest())
+		turns->rest = UINT8_MAX;
 }
 
 static void phase_end(struct thread *thread)
@@ -112,6 +123,8 @@ void turns_judge(struct thread *thread, long events)
 		return;
 	turns->average = (turns->average * 7 + (uint32_t)events * 16) / 8;
 	turns->events += (uint32_t)events;
+	if (unlikely(turns->rest) && !--turns->rest)
+		helper_rest(turns);
 	if (!turns->left || !--turns->left)
 		phase_end(thread);
 }

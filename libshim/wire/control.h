@@ -230,8 +230,8 @@ enum {
 /* What one process counted since it started or forked; sent once, at its end or before its exec. */
 struct wire_stats {
 	uint64_t calls_by_door[4];	/* DOOR_SYMBOL, DOOR_SITE, DOOR_TRAP, DOOR_OTHER */
+	uint64_t calls_by_exit[2];	/* WIRE_EXIT_*; with the doors in one cache line: each call counts in both */
 	uint64_t calls_by_route[4];	/* enum call_route: deny, inside, runtime, host */
-	uint64_t calls_by_exit[2];	/* WIRE_EXIT_* */
 	uint64_t denied;
 	uint64_t refused_replies;
 	uint64_t bytes_out;		/* of data, from the enclave to the host */

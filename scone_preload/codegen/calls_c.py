@@ -70,7 +70,8 @@ def _call_table(spec: Spec) -> str:
     rows = columns([_call_cells(call) for call in spec.calls])
     lines = [f"{row}\n\t\t  .arg = {{{_args(call)}}} }},\n" for row, call in zip(rows, spec.calls, strict=True)]
     gaps = "".join(_gaps([call.nr for call in spec.calls]))
-    return f"const struct call_shape call_shapes[CALL_COUNT] = {{\n{''.join(lines)}{gaps}}};\n"
+    head = "const struct call_shape call_shapes[CALL_COUNT] __attribute__((aligned(64))) = {"
+    return f"{head}\n{''.join(lines)}{gaps}}};\n"
 
 
 def _gaps(present: Sequence[int]) -> Iterator[str]:
@@ -95,7 +96,7 @@ def _call_cells(call: Call) -> tuple[str, ...]:
         f".restart = {call.restart.value}, ",
         f".flags = {_flags(call.flags)}, ",
         f".arg_count = {len(call.args)}, ",
-        f".direct = {int(call.direct)}, ",
+        f".checked_args = {call.checked_args}, ",
         f".fd_args = {_bits(call, lambda arg: arg.kind is ArgKind.FD)}, ",
         f".path_args = {_bits(call, lambda arg: arg.is_path)}, ",
         denied,

@@ -28,7 +28,7 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "ctl_call_answer": (("verdict", "I"), ("string_count", "I"), ("result", "q"), ("file_size", "Q"),
                         ("file_number", "Q"), ("file_seconds", "q"), ("file_mode", "I"), ("file_uid", "I"),
                         ("file_gid", "I"), ("scope", "I")),
-    "wire_stats": (("calls_by_door", "4Q"), ("calls_by_route", "4Q"), ("calls_by_exit", "2Q"), ("denied", "Q"),
+    "wire_stats": (("calls_by_door", "4Q"), ("calls_by_exit", "2Q"), ("calls_by_route", "4Q"), ("denied", "Q"),
                    ("refused_replies", "Q"), ("bytes_out", "Q"), ("bytes_in", "Q"), ("turns", "Q"),
                    ("crossings", "Q"), ("ring_spun", "Q"), ("ring_slept", "Q"), ("ring_writes_behind", "Q"),
                    ("ring_reads_ahead", "Q"), ("ring_by_uring", "Q"), ("signals_deferred", "Q"), ("processes", "Q"),

@@ -145,13 +145,13 @@ class Arg(Frozen, kw_only=True):
         fills = self.kind in FILLED_BY_HOST and self.struct is not None and self.struct.checked
         return self.struct if fills else None
 
+    @property
+    def is_checked_in_place(self) -> bool:
+        """Whether what the kernel has filled in is checked besides the result: an address's size, fields."""
+        return self.kind is ArgKind.OUT_SOCKADDR or self.checked_struct is not None
+
 
 FILLED_BY_HOST = frozenset({ArgKind.OUT, ArgKind.INOUT, ArgKind.OUT_STRUCT, ArgKind.INOUT_STRUCT})
-
-# Kinds whose reply is judged even without a struct check: lengths that the host returns, sets it may only shrink.
-JUDGED = frozenset(
-    {ArgKind.OUT_SOCKADDR, ArgKind.SOCKLEN, ArgKind.OUT_SIZED, ArgKind.MSG_OUT, ArgKind.FDSET, ArgKind.INOUT}
-)
 
 
 class Result(Frozen):
@@ -184,9 +184,9 @@ class Call(Frozen, kw_only=True):
     note: str
 
     @property
-    def direct(self) -> bool:
-        """Whether nothing but the result is checked, so that the kernel may write straight into the program."""
-        return all(arg.kind not in JUDGED and arg.checked_struct is None for arg in self.args)
+    def checked_args(self) -> int:
+        """Bit i: what the kernel writes straight into the program by argument i is checked afterwards."""
+        return sum(1 << index for index, arg in enumerate(self.args) if arg.is_checked_in_place)
 
 
 class Spec(Frozen):

@@ -316,6 +316,44 @@ CASE(a_process_that_is_given_a_connection_finds_all_that_nobody_read)
 	GIVES(0, exit_status(child));
 }
 
+/* By sendmmsg, and read from before: its giver's event loop takes nothing of it any more. */
+CASE(a_connection_that_is_given_away_among_messages_is_the_others)
+{
+	union { struct cmsghdr header; char room[CMSG_SPACE(4)]; } control = { .header = { CMSG_LEN(4), SOL_SOCKET, SCM_RIGHTS } };
+	static char bytes[WHOLE];
+	struct iovec part = { bytes, 1 };
+	struct mmsghdr messages[2] = {
+		{ .msg_hdr = { .msg_iov = &part, .msg_iovlen = 1 } },
+		{ .msg_hdr = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) } },
+	};
+	int way_fds[2], pair[2], fd;
+	struct watched own;
+
+	loop_warm();
+	ready_pairs(&own, SOCK_NONBLOCK, false);
+	GIVES(0, socketpair(AF_UNIX, SOCK_DGRAM, 0, way_fds));
+	stream_pair(pair, 0, 0);
+	GIVES(0, epoll_ctl(own.epoll, EPOLL_CTL_ADD, pair[1], &(struct epoll_event){ .events = EPOLLIN }));
+	send_numbers(pair[0], 0, HALF);
+	SYS(epoll_wait(own.epoll, (struct epoll_event[2 * MANY]){ 0 }, 2 * MANY, 1000));
+	GIVES(HALF, recv(pair[1], bytes, HALF, MSG_WAITALL));
+	memcpy(CMSG_DATA(&control.header), &pair[1], 4);
+	GIVES(2, sendmmsg(way_fds[0], messages, 2, 0));
+	GIVES(1, recv(way_fds[1], bytes, 1, 0));
+	messages[1].msg_hdr.msg_controllen = sizeof(control);
+	GIVES(1, recvmsg(way_fds[1], &messages[1].msg_hdr, 0));
+	memcpy(&fd, CMSG_DATA(&control.header), 4);
+	send_numbers(pair[0], HALF, HALF);
+	for (int i = 0; i < 4; i++) {
+		SYS(epoll_wait(own.epoll, (struct epoll_event[2 * MANY]){ 0 }, 2 * MANY, 1000));
+		sleep_ms(5);
+	}
+	GIVES(HALF, recv(fd, bytes + HALF, HALF, MSG_DONTWAIT));
+	for (int i = 0; i < HALF; i++)
+		bytes[i] = bytes[i + HALF];
+	check_numbers(bytes, HALF, HALF);
+}
+
 CASE(a_least_count_holds_for_readiness)
 {
 	struct watched own;

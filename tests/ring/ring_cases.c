@@ -419,6 +419,48 @@ static void what_an_ended_helper_had_locked_is_free(void)
 	CHECK(ring_settle(me, fds[0], RING_WAIT) == 0);
 }
 
+static void a_helper_with_nothing_left_rests_until_it_is_wanted(void)
+{
+	int fds[2], first = ring_helper_pid();
+	char got[4];
+
+	CHECK(enclave.is_ringing);
+	pair(fds, SOCK_STREAM);
+	CHECK(ring_post(me, fds[0], "abc", 3, 0) == 3);
+	CHECK(ring_settle(me, fds[0], RING_WAIT) == 0);
+	CHECK(ring_rest());
+	CHECK(!enclave.is_ringing && ring_helper_pid() == 0 && kill(first, 0) < 0);
+	CHECK(!ring_rest());
+	CHECK(ring_post_state(fds[0]) == RING_SENT);
+	CHECK(ring_attach(me));
+	CHECK(enclave.is_ringing && ring_helper_pid() != first);
+	CHECK(ring_post(me, fds[0], "d", 1, 0) == 1);
+	CHECK(read_all(fds[1], got, 4) == 4 && memcmp(got, "abcd", 4) == 0);
+}
+
+static void a_helper_with_a_backlog_or_an_error_to_tell_does_not_rest(void)
+{
+	static char bytes[16384], got[16384];
+	size_t posted = 0, received = 0;
+	int fds[2], broken[2];
+
+	pair(fds, SOCK_STREAM);
+	while (ring_post_state(fds[0]) != RING_BACKLOG)
+		if (ring_post(me, fds[0], bytes, sizeof bytes, 0) > 0)
+			posted += sizeof bytes;
+	CHECK(!ring_rest());
+	while (received < posted)
+		received += read_all(fds[1], got, sizeof got);
+	CHECK(ring_settle(me, fds[0], RING_WAIT) == 0);
+	pair(broken, SOCK_STREAM);
+	close(broken[1]);
+	CHECK(ring_post(me, broken[0], "abc", 3, 0) == 3);
+	CHECK(ring_flush(me) == 0);
+	CHECK(!ring_rest());
+	CHECK(ring_post_state(broken[0]) == -EPIPE);
+	CHECK(ring_rest());
+}
+
 static void *many_calls(void *unused)
 {
 	struct thread *thread = test_thread();
@@ -614,7 +656,9 @@ static const struct { const char *name; void (*run)(void); } cases[] = {
 	CASE(a_full_pipe_makes_a_backlog_too), CASE(full_peers_hold_up_no_other), CASE(a_shutdown_follows_the_backlog),
 	CASE(a_turn_reads_ahead),
 	CASE(a_signal_ends_a_blocking_call), CASE(a_completed_call_keeps_its_result),
-	CASE(stop_interrupts_and_others_go_on), CASE(what_an_ended_helper_had_locked_is_free), CASE(threads_have_lanes_of_their_own),
+	CASE(stop_interrupts_and_others_go_on), CASE(what_an_ended_helper_had_locked_is_free),
+	CASE(a_helper_with_nothing_left_rests_until_it_is_wanted),
+	CASE(a_helper_with_a_backlog_or_an_error_to_tell_does_not_rest), CASE(threads_have_lanes_of_their_own),
 	CASE(a_hold_given_up_cancels_no_later_call),
 	CASE(a_fork_child_has_a_helper_of_its_own), CASE(the_helper_is_not_seen_by_wait),
 	CASE(a_killed_helper_stops_the_program), CASE(a_stopped_helper_is_continued),

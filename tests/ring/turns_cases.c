@@ -8,7 +8,8 @@
 #undef PAGE_SIZE
 #include "support.h"
 
-enum { MANY = 16, DEAR = 2000000, LONG = 20000 };	/* events a turn; cycles of a turn; more turns than any try */
+enum { MANY = 16, DEAR = 2000000, LONG = 20000, TRIED_AGAIN = 9000 };
+	/* events a turn; cycles of a turn; more turns than any try; as many as the gate is kept for after the first try */
 
 static struct thread *me;
 static const struct { int64_t seconds, nanoseconds; } rest = { 0, 1000000 };
@@ -46,6 +47,9 @@ static void a_dear_ring_is_left_after_one_try(void)
 
 	CHECK(tried > 0 && tried < 100);
 	CHECK(longest_run(8000, MANY, 0, DEAR) == 0);
+	CHECK(!ring_helper_pid());		/* nobody else has a use for it */
+	longest_run(TRIED_AGAIN, MANY, 0, 0);
+	CHECK(me->turns.losses == 2 || me->turns.wins);
 }
 
 static void a_cheap_ring_is_taken_for_long(void)
