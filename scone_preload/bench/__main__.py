@@ -17,7 +17,7 @@ from scone_preload.bench.rows import ROWS, chosen
 from scone_preload.errors import SconeError, UserError
 
 WRAP = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "scone-wrap"
-ROUNDS, SECONDS = 12, 0.5
+ROUNDS, SECONDS = 12, 0.8
 
 
 def say(text: str) -> None:
@@ -38,12 +38,12 @@ def run_row(row: Row, setting: Setting, rounds: int) -> Result:
     begin = time.monotonic()
     with row.open(setting) as probe:
         for at in range(min(rounds, row.rounds_max)):
-            for mode in rotated(at):
-                try:
-                    samples[mode].append(probe.measure(mode))
-                except (SconeError, SubprocessError) as error:
-                    error.add_note(f"when it ran {mode.value}, in round {at + 1} of {row.name}")
-                    raise
+            try:
+                for mode, sample in probe.measure(rotated(at)).items():
+                    samples[mode].append(sample)
+            except (SconeError, SubprocessError) as error:
+                error.add_note(f"in round {at + 1} of {row.name}")
+                raise
     facts = {mode: probe.facts(mode) for mode in WRAPPED}
     say(f"{row.name}: {time.monotonic() - begin:.1f} s")
     return Result(row, samples, facts)

@@ -1,4 +1,4 @@
-"""Loads for servers: redis-benchmark, wrk, and our own client for memcached; each tells requests and seconds."""
+"""Loads for servers: redis-benchmark, and our own clients for HTTP and memcached; each tells requests and seconds."""
 
 import re
 from dataclasses import dataclass, replace
@@ -64,26 +64,27 @@ class RedisBenchmark:
 
 
 @dataclass(frozen=True, slots=True)
-class Wrk:
-    """Wrk asks for one file over kept-alive connections."""
+class HttpLoad:
+    """Our own client (http_load.c): one file over kept-alive connections. Wrk runs for whole seconds at least, and the
+    machine's speed changes from one to the next."""
 
     file: str
+    client: str = ""
 
-    def prepared(self, setting: Setting) -> "Wrk":
-        return self
+    def prepared(self, setting: Setting) -> "HttpLoad":
+        return replace(self, client=str(compiled(setting, "http_load")))
 
     def warm(self, port: int) -> int:
-        return self.run(port, 0.2).requests
+        return self.run(port, 0.3).requests
 
     def run(self, port: int, seconds: float) -> Done:
-        time = f"{max(1, round(seconds))}s"
-        words = ["-t", "1", "-c", str(CONNECTIONS), "-d", time, f"http://127.0.0.1:{port}/{self.file}"]
-        text = output_of([tool("wrk"), *words], PATIENCE_S, Path("/"))
-        found = re.search(r"(\d+) requests in ([0-9.]+)(m?)s", text)
-        if found is None or "Non-2xx" in text or "Socket errors" in text:
-            raise UserError("wrk reports errors", text[:1000], "look at the server's log")
-        scale = 1000.0 if found.group(3) else 1.0
-        return Done(int(found.group(1)), float(found.group(2)) / scale)
+        return _counted([self.client, str(port), str(CONNECTIONS), str(seconds), f"/{self.file}"])
+
+
+def _counted(words: list[str]) -> Done:
+    """What one of our own clients prints."""
+    requests, seconds = output_of(words, PATIENCE_S, Path("/")).split()
+    return Done(int(requests), float(seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +100,4 @@ class MemcachedLoad:
         return self.run(port, 0.1).requests
 
     def run(self, port: int, seconds: float) -> Done:
-        words = output_of([self.client, str(port), str(CONNECTIONS), str(seconds)], PATIENCE_S, Path("/")).split()
-        return Done(int(words[0]), float(words[1]))
+        return _counted([self.client, str(port), str(CONNECTIONS), str(seconds)])

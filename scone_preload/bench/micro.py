@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,11 @@ class Micro:
     name: str
     by_ring: bool
 
-    def measure(self, mode: Mode) -> Sample:
+    def measure(self, modes: Sequence[Mode]) -> Mapping[Mode, Sample]:
         """Nanoseconds a call, of the median batch of calls."""
         calls = int((CALLS_QUICK if self.setting.quick else CALLS) * self.share)
-        return {"ns": float(output_of(self._command(mode, calls), PATIENCE_S, self.setting.place))}
+        place = self.setting.place
+        return {mode: {"ns": float(output_of(self._command(mode, calls), PATIENCE_S, place))} for mode in modes}
 
     def facts(self, mode: Mode) -> Sample:
         """What a counted short run says, a call: the process's own start is in it."""

@@ -1,6 +1,6 @@
 """The words of a benchmark: modes, figures, what they must reach, rows, and what a row's run gives."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -59,8 +59,8 @@ Sample = Mapping[str, float]  # figure name -> one round's value
 class Probe(Protocol):
     """A row that is set up: it can be measured again and again in each mode."""
 
-    def measure(self, mode: Mode) -> Sample:
-        """Measure each figure once; a figure that this mode has not is absent."""
+    def measure(self, modes: Sequence[Mode]) -> Mapping[Mode, Sample]:
+        """Measure each figure once in each of these modes, in this order; a figure that a mode hasn't is absent."""
 
     def facts(self, mode: Mode) -> Sample:
         """Tell what was counted in a wrapped mode; asked once, after the row was closed."""

@@ -1,6 +1,6 @@
 """Every row, with the limits of DESIGN section 12, as a table."""
 
-from scone_preload.bench.loads import MemcachedLoad, RedisBenchmark, Wrk
+from scone_preload.bench.loads import HttpLoad, MemcachedLoad, RedisBenchmark
 from scone_preload.bench.micro import open_micro
 from scone_preload.bench.model import Against, Figure, Limit, Mode, Row
 from scone_preload.bench.servers import apache, memcached, nginx, open_servers, redis
@@ -34,13 +34,14 @@ NGINX = tuple(
         f"nginx-{file}-w{workers}",
         f"nginx {file}, {workers} worker{'s' if workers > 1 else ''}",
         SERVER,
-        open_servers(nginx(workers), Wrk(file)),
+        open_servers(nginx(workers), HttpLoad(file)),
     )
     for workers in (2, 1)
     for file in ("1k", "64k")
 )
 APACHE = tuple(
-    Row(f"apache-{file}", f"Apache event {file}", SERVER, open_servers(apache, Wrk(file))) for file in ("1k", "64k")
+    Row(f"apache-{file}", f"Apache event {file}", SERVER, open_servers(apache, HttpLoad(file)))
+    for file in ("1k", "64k")
 )
 
 ROWS: tuple[Row, ...] = (

@@ -3,18 +3,19 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from scone_preload.bench.loads import Load
+from scone_preload.bench.loads import Done, Load
 from scone_preload.bench.model import Mode, Opener, Probe, Sample, Setting
 from scone_preload.bench.processes import cpu_between, free_port, running, tool, tree
 
 ServerCommand = Callable[[Path, int], list[str]]  # (its own folder, port) -> command line, stays in the foreground
 IS_ROOT = os.geteuid() == 0
+SLICE_S = 0.1
 FILES = {"1k": 1024, "64k": 65536}
 
 
@@ -83,10 +84,11 @@ def apache(place: Path, port: int) -> list[str]:
 
 @dataclass(slots=True)
 class Servers:
-    """A probe: a server that is started anew for each measurement, and a load for it.
+    """A probe: a server that is started anew in each mode for each round, and a load that they get in turns.
 
-    Two starts of one server differ by several percent for as long as they live (where their memory lies): what were
-    measured again and again of one start would be its luck.
+    The machine's speed changes from second to second, so the servers of a round live at the same time and are loaded
+    for SLICE_S each, again and again. Two starts of one server differ by several percent for as long as they live
+    (where their memory lies): what was measured again and again of one start would be its luck.
     """
 
     setting: Setting
@@ -97,22 +99,39 @@ class Servers:
     requests: dict[Mode, int] = field(default_factory=dict)
     counted: dict[Mode, dict[str, float]] = field(default_factory=dict)
 
-    def measure(self, mode: Mode) -> Sample:
-        """Start, load the server of this mode once, end it: requests a second, and its CPU microseconds a request."""
+    def measure(self, modes: Sequence[Mode]) -> Mapping[Mode, Sample]:
+        """Start, load and end a server in each mode: requests a second, and its CPU microseconds a request."""
         self.starts += 1
-        report = self.place / f"{mode.value}-{self.starts}.json"
+        reports = {mode: self.place / f"{mode.value}-{self.starts}.json" for mode in modes}
         with ExitStack() as stack:
-            port, pid = start(stack, self.setting, self.server, mode, report)
-            warmed = self.load.warm(port)
-            before = tree(pid)
-            done = self.load.run(port, self.setting.seconds)
-            cpu = cpu_between(before, tree(pid))
-        if mode.wrapped:
-            self.requests[mode] = self.requests.get(mode, 0) + warmed + done.requests
-            counted = self.counted.setdefault(mode, {})
-            for name, value in read_stats(report).items():
-                counted[name] = counted.get(name, 0) + value
-        return {"rate": done.requests / done.seconds, "cpu": cpu * 1e6 / done.requests}
+            servers = {mode: start(stack, self.setting, self.server, mode, reports[mode]) for mode in modes}
+            warmed = {mode: self.load.warm(port) for mode, (port, _) in servers.items()}
+            before = {mode: tree(pid) for mode, (_, pid) in servers.items()}
+            done = self._loaded({mode: port for mode, (port, _) in servers.items()})
+            cpu = {mode: cpu_between(before[mode], tree(pid)) for mode, (_, pid) in servers.items()}
+        for mode in modes:
+            if mode.wrapped:
+                self._count(mode, warmed[mode] + done[mode].requests, reports[mode])
+        return {
+            mode: {"rate": one.requests / one.seconds, "cpu": cpu[mode] * 1e6 / one.requests}
+            for mode, one in done.items()
+        }
+
+    def _loaded(self, ports: Mapping[Mode, int]) -> dict[Mode, Done]:
+        """The sums of all slices."""
+        slices = max(1, round(self.setting.seconds / SLICE_S))
+        done = {mode: Done(0, 0.0) for mode in ports}
+        for _ in range(slices):
+            for mode, port in ports.items():
+                more = self.load.run(port, self.setting.seconds / slices)
+                done[mode] = Done(done[mode].requests + more.requests, done[mode].seconds + more.seconds)
+        return done
+
+    def _count(self, mode: Mode, requests: int, report: Path) -> None:
+        self.requests[mode] = self.requests.get(mode, 0) + requests
+        counted = self.counted.setdefault(mode, {})
+        for name, value in read_stats(report).items():
+            counted[name] = counted.get(name, 0) + value
 
     def facts(self, mode: Mode) -> Sample:
         """Tell the calls and crossings for each request, from the wrapped servers' own statistics."""

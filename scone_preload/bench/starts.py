@@ -4,7 +4,7 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,10 +38,13 @@ class Start:
     argv: list[str]
     times: int = 7
 
-    def measure(self, mode: Mode) -> Sample:
+    def measure(self, modes: Sequence[Mode]) -> Mapping[Mode, Sample]:
         """Milliseconds from start to end."""
+        return {mode: {"ms": self._median_ms(mode)} for mode in modes}
+
+    def _median_ms(self, mode: Mode) -> float:
         argv = self.setting.command(mode, self.argv)
-        return {"ms": sorted(timed_ms(self.setting, argv) for _ in range(self.times))[self.times // 2]}
+        return sorted(timed_ms(self.setting, argv) for _ in range(self.times))[self.times // 2]
 
     def facts(self, mode: Mode) -> Sample:
         """Nothing is counted."""
@@ -56,14 +59,17 @@ class Exec:
     child: str
     times: int
 
-    def measure(self, mode: Mode) -> Sample:
+    def measure(self, modes: Sequence[Mode]) -> Mapping[Mode, Sample]:
         """Milliseconds for each fork, exec and wait."""
+        return {mode: {"ms": self._each_ms(mode)} for mode in modes}
+
+    def _each_ms(self, mode: Mode) -> float:
         script = "i=0; while [ $i -lt $1 ]; do {child}; i=$((i+1)); done".replace("{child}", self.child)
         base, full = (
             timed_ms(self.setting, self.setting.command(mode, ["/bin/sh", "-c", script, "sh", str(count)]))
             for count in (1, 1 + self.times)
         )
-        return {"ms": (full - base) / self.times}
+        return (full - base) / self.times
 
     def facts(self, mode: Mode) -> Sample:
         """Nothing is counted."""
@@ -99,16 +105,13 @@ class Idle:
 
     seconds: float
     pids: dict[Mode, int] = field(default_factory=dict)
-    shares: dict[Mode, float] = field(default_factory=dict)
 
-    def measure(self, mode: Mode) -> Sample:
-        """Percent of a core; one wait serves all modes of a round."""
-        if mode not in self.shares:
-            before = {each: cpu_exact_s(pid) for each, pid in self.pids.items()}
-            time.sleep(self.seconds)
-            after = {each: cpu_exact_s(pid) for each, pid in self.pids.items()}
-            self.shares = {each: (after[each] - before[each]) / self.seconds * 100 for each in after}
-        return {"percent": self.shares.pop(mode)}
+    def measure(self, modes: Sequence[Mode]) -> Mapping[Mode, Sample]:
+        """Percent of a core; one wait serves all modes."""
+        before = {mode: cpu_exact_s(self.pids[mode]) for mode in modes}
+        time.sleep(self.seconds)
+        after = {mode: cpu_exact_s(self.pids[mode]) for mode in modes}
+        return {mode: {"percent": (after[mode] - before[mode]) / self.seconds * 100} for mode in modes}
 
     def facts(self, mode: Mode) -> Sample:
         """Nothing is counted."""

@@ -1,0 +1,175 @@
+/*
+ * http_load.c - a load for web servers: one file over kept-alive connections, for any time, however short.
+ *
+ * Owns: connections to one server on loopback; each has one request under way. Must never: take a wrong answer.
+ * Called by: scone_preload/bench/loads.py. Usage: http_load PORT CONNECTIONS SECONDS PATH; prints requests, seconds.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CONNECTIONS_MAX = 1000, BATCH = 64, ANSWER_MAX = 1 << 20 };
+
+struct connection {
+	int fd;
+	size_t wanted;		/* bytes of the answer that are still to come */
+	int is_begun;
+};
+
+static struct connection connections[CONNECTIONS_MAX];
+static char request_text[512], bytes[ANSWER_MAX];
+static size_t request_size, answer_size;
+
+static void fail(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static double now_s(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static int connect_to(int port)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		fail("connect");
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return fd;
+}
+
+static void request(struct connection *connection)
+{
+	connection->wanted = answer_size;
+	connection->is_begun = 0;
+	if (write(connection->fd, request_text, request_size) != (ssize_t)request_size)
+		fail("write");
+}
+
+/* An answer begins as it should. */
+static void status_check(ssize_t size)
+{
+	static const char good[] = "HTTP/1.1 200 ";
+
+	if (size < (ssize_t)sizeof(good) || memcmp(bytes, good, sizeof(good) - 1) != 0) {
+		fprintf(stderr, "unexpected answer of %zd bytes: %.*s\n", size, size > 200 ? 200 : size > 0 ? (int)size : 0, bytes);
+		exit(1);
+	}
+}
+
+/* Reads what is there; 1 if the answer is complete. */
+static int answer(struct connection *connection)
+{
+	ssize_t size = read(connection->fd, bytes, sizeof(bytes));
+
+	if (!connection->is_begun)
+		status_check(size);
+	connection->is_begun = 1;
+	if (size <= 0 || (size_t)size > connection->wanted) {
+		fprintf(stderr, "an answer of another size: %zd of %zu bytes\n", size, connection->wanted);
+		exit(1);
+	}
+	connection->wanted -= (size_t)size;
+	return connection->wanted == 0;
+}
+
+/* How long an answer is: the first one tells, the others must be alike. */
+static void size_learn(struct connection *connection)
+{
+	size_t size = 0;
+	char *body = NULL, *length;
+
+	request(connection);
+	while (!body) {
+		ssize_t more = read(connection->fd, bytes + size, sizeof(bytes) - 1 - size);
+
+		if (more <= 0)
+			fail("read");
+		size += (size_t)more;
+		bytes[size] = 0;
+		body = strstr(bytes, "\r\n\r\n");
+	}
+	status_check((ssize_t)size);
+	length = strcasestr(bytes, "\r\nContent-Length: ");
+	if (!length || length > body)
+		fail("no Content-Length");
+	answer_size = (size_t)(body + 4 - bytes) + strtoul(length + strlen("\r\nContent-Length: "), NULL, 10);
+	connection->wanted = answer_size - size;
+	while (connection->wanted) {
+		ssize_t more = read(connection->fd, bytes, connection->wanted);
+
+		if (more <= 0)
+			fail("read");
+		connection->wanted -= (size_t)more;
+	}
+}
+
+/* Until the time is over, and each answer is there. */
+static unsigned long run(int epoll, int count, double seconds)
+{
+	struct epoll_event events[BATCH];
+	unsigned long done = 0;
+	double end = now_s() + seconds;
+	int pending = count;
+
+	for (int i = 0; i < count; i++)
+		request(&connections[i]);
+	while (pending) {
+		int ready = epoll_wait(epoll, events, BATCH, 5000);
+		int is_over = now_s() >= end;
+
+		if (ready <= 0)
+			fail("nothing answers");
+		for (int i = 0; i < ready; i++) {
+			if (!answer(events[i].data.ptr))
+				continue;
+			done++;
+			if (is_over)
+				pending--;
+			else
+				request(events[i].data.ptr);
+		}
+	}
+	return done;
+}
+
+int main(int argc, char **argv)
+{
+	int count = argc == 5 ? atoi(argv[2]) : 0, epoll = epoll_create1(0);
+	unsigned long done;
+	double start;
+
+	if (count < 1 || count > CONNECTIONS_MAX || epoll < 0) {
+		fprintf(stderr, "usage: http_load PORT CONNECTIONS SECONDS PATH\n");
+		return 2;
+	}
+	request_size = (size_t)snprintf(request_text, sizeof(request_text), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", argv[4]);
+	if (request_size >= sizeof(request_text))
+		fail("path");
+	for (int i = 0; i < count; i++) {
+		struct epoll_event event = { .events = EPOLLIN, .data.ptr = &connections[i] };
+
+		connections[i].fd = connect_to(atoi(argv[1]));
+		epoll_ctl(epoll, EPOLL_CTL_ADD, connections[i].fd, &event);
+	}
+	size_learn(&connections[0]);
+	start = now_s();
+	done = run(epoll, count, atof(argv[3]));
+	printf("%lu %.6f\n", done, now_s() - start);
+	return 0;
+}
