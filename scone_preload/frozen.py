@@ -22,6 +22,7 @@ class Frozen:
 
     def __init_subclass__(cls, *, kw_only: bool = False) -> None:
         cls._fields = tuple(cls.__annotations__)
+        cls.__match_args__ = cls._fields  # type: ignore[attr-defined, misc]  # it takes this for a dataclass's own
         cls._named_only = kw_only
 
     def __init__(self, *values: object, **named: object) -> None:

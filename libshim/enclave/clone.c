@@ -47,6 +47,7 @@ static void child_of_fork(struct thread *thread, uint64_t mask, bool has_own_fil
 	thread_enter(thread);
 	exec_forget_held(true);
 	ring_after_fork(thread);
+	enclave.is_ringing = stream_held_first() >= 0;
 	policy_after_fork();
 	if (has_own_files)
 		alive_after_fork();

@@ -139,8 +139,8 @@ NODISCARD long ring_stop(struct thread *thread);
 void ring_resume(void);
 
 /* Ends a helper that nothing is left with: without it the program has its descriptors for itself, and the kernel serves those
- * faster. False when something is: posts, what waits for a peer, an error to be told. The caller is the process's only
- * thread, and nothing is held that was read ahead. The next ring_attach() makes another helper. */
+ * faster. False when something is: posts, what waits for a peer, an error to be told. The caller is the only
+ * thread that the process ever had, and nothing is held that was read ahead. The next ring_attach() makes another helper. */
 bool ring_rest(void);
 
 /* Around fork: a child's copy of what is known of the helper's numbers is whole. */

@@ -388,8 +388,9 @@ bool ring_rest(void)
 	mutex_lock(&ring.mutex);
 	may_end = ring.state == RING_ON && !posts_left() && !slots_used() && !errors_left();
 	if (may_end) {
+		__atomic_store_n(&ring.state, RING_HELD, __ATOMIC_SEQ_CST);
 		helper_kill();
-		__atomic_store_n(&ring.state, RING_OFF, __ATOMIC_SEQ_CST);
+		ring_let_go(RING_OFF);
 		enclave.is_ringing = false;
 	}
 	mutex_unlock(&ring.mutex);

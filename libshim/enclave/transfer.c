@@ -41,6 +41,13 @@ static long served(long result)
 	return result;
 }
 
+static long sent(long result)
+{
+	if (result > 0)
+		thread_self()->stats.bytes_out += (uint64_t)result;
+	return result;
+}
+
 static bool vectors_get(struct transfer *transfer, struct io_part *parts, uint64_t vectors, uint64_t count)
 {
 	if (count > VECTORS_MAX || copy_guarded(parts, (const void *)vectors, count * sizeof *parts) < 0)
@@ -66,9 +73,7 @@ static long write_parts(struct frame *frame, const struct transfer *transfer)
 	if (stream_post((int)frame->arg[0], transfer->parts, transfer->count, transfer->flags, transfer->is_plain, &result))
 		return result;
 	descriptor = descriptor_of((int)frame->arg[0]);
-	result = sys_pass(frame);
-	if (result > 0)
-		thread_self()->stats.bytes_out += (uint64_t)result;
+	result = sent(sys_pass(frame));
 	if (result > 0 && descriptor)
 		descriptor->is_connected = true;
 	return result;
@@ -282,16 +287,11 @@ long sys_write(struct frame *frame);
 long sys_write(struct frame *frame)
 {
 	struct transfer transfer = { .is_plain = true };
-	long result;
 
-	if (is_streaming(frame)) {
-		one_get(&transfer, frame);
-		return write_parts(frame, &transfer);
-	}
-	result = sys_pass(frame);
-	if (result > 0)
-		thread_self()->stats.bytes_out += (uint64_t)result;
-	return result;
+	if (!is_streaming(frame))
+		return sent(sys_pass(frame));
+	one_get(&transfer, frame);
+	return write_parts(frame, &transfer);
 }
 
 long sys_writev(struct frame *frame);
@@ -302,7 +302,7 @@ long sys_writev(struct frame *frame)
 
 	if (is_streaming(frame) && vectors_get(&transfer, parts, frame->arg[1], frame->arg[2]))
 		return write_parts(frame, &transfer);
-	return sys_pass(frame);
+	return sent(sys_pass(frame));
 }
 
 /* At no position it is writev, also to a socket. */
@@ -328,7 +328,7 @@ long sys_sendto(struct frame *frame)
 	struct transfer transfer = { .flags = (uint32_t)frame->arg[3], .is_plain = !frame->arg[4] };
 
 	if (!is_streaming(frame))
-		return sys_pass(frame);
+		return sent(sys_pass(frame));
 	one_get(&transfer, frame);
 	return write_parts(frame, &transfer);
 }
@@ -380,7 +380,7 @@ long sys_sendmsg(struct frame *frame)
 
 	if (!is_async(frame) || copy_guarded(&header, (void *)frame->arg[1], sizeof header) < 0 ||
 	    !vectors_get(&transfer, parts, header.vectors, header.vector_count))
-		return sys_pass(frame);
+		return sent(sys_pass(frame));
 	if (header.control_size)
 		TRY(rights_share(&header));
 	transfer.is_plain = !header.name && !header.control_size;

@@ -1,8 +1,8 @@
 /*
  * turns.c - whether a thread's event-loop turns cross by the ring.
  *
- * Owns: measuring both ways, and the choice. Must never: decide anything but speed: the clocks are the host's word.
- * Called by: epoll.c.
+ * Owns: measuring both ways, the choice, letting go of a helper without use. Must never: decide anything but speed: the
+ * clocks are the host's word. Called by: epoll.c.
  *
  * What an event costs from turn to turn is measured by both ways, one after the other. The ring is taken for many turns when
  * in each of several such pairs less time passed by it, and hardly more of the cores' time was used: a twin is one more that
@@ -20,7 +20,8 @@
 #include "turns.h"
 #include "untrusted.h"
 
-enum { TURNS_RESTLESS = 16, TURN_MANY = 4, TURNS_TRIED = 64, WINS = 4, TURNS_SETTLED = 8192, LOSSES_MAX = 3, PASSED_GAIN = 32, CORE_LOSS = 16 };
+enum { TURN_MANY = 4, TURNS_TRIED = 64, WINS = 4, TURNS_SETTLED = 8192, LOSSES_MAX = 6, PASSED_GAIN = 32, CORE_LOSS = 16,
+       TURNS_RESTLESS = 16 };
 
 enum turn_phase { TRY_GATE = 0, TRY_RING, SETTLED };
 
@@ -88,16 +89,20 @@ static void pair_end(struct thread *thread, struct turn_cost ring)
 		phase_begin(thread, TRY_GATE, TURNS_TRIED, false);
 	else
 		phase_begin(thread, SETTLED, (uint32_t)TURNS_SETTLED << turns->losses, is_won);
-	turns->rest = turns->phase == SETTLED && !turns->by_ring ? TURNS_RESTLESS : 0;
 }
 
-/* A helper that the turns have no use for is let go, as soon as the program has all that it has read ahead. */
+/*
+ * A helper that these turns have no use for is let go, once nobody is left with anything of it: if not now, then 256 turns
+ * later. To make another costs what a fork does.
+ */
 static void helper_rest(struct turns *turns)
 {
-	if (thread_all()->next_all)
-		return;		/* others may use it */
-	if (stream_held_first() >= 0 || !ring_rest())
-		turns->rest = UINT8_MAX;
+	bool is_of_use = turns->by_ring || turns->phase == TRY_RING ||
+			 (turns->phase == TRY_GATE && turns->average >= TURN_MANY * 16) || thread_all()->next_all;
+
+	turns->rest = is_of_use ? 0 : (uint8_t)(turns->rest + 1);
+	if (turns->rest == TURNS_RESTLESS && stream_held_first() < 0)
+		ring_rest();
 }
 
 static void phase_end(struct thread *thread)
@@ -123,7 +128,7 @@ void turns_judge(struct thread *thread, long events)
 		return;
 	turns->average = (turns->average * 7 + (uint32_t)events * 16) / 8;
 	turns->events += (uint32_t)events;
-	if (unlikely(turns->rest) && !--turns->rest)
+	if (unlikely(enclave.is_ringing))
 		helper_rest(turns);
 	if (!turns->left || !--turns->left)
 		phase_end(thread);

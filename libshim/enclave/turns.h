@@ -18,7 +18,7 @@ struct turn_cost {
 struct turns {
 	bool     by_ring;		/* they cross now */
 	uint8_t  phase;			/* enum turn_phase, of turns.c */
-	uint8_t  rest;			/* turns by the gate until the helper is let go; 0: it is, or stays */
+	uint8_t  rest;			/* turns in a row that had no use for the helper */
 	uint8_t  wins, losses;		/* pairs of tries in a row that were cheaper by the ring; that were not */
 	uint32_t average;		/* events a turn, times 16 */
 	uint32_t left;			/* turns left in this phase */

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CONNECTIONS_MAX = 1000, BATCH = 64, ANSWER_MAX = 1 << 20 };
+enum { CONNECTIONS_MAX = 1000, BATCH = 64, READ_MAX = 1 << 18 };
 
 struct connection {
 	int fd;
@@ -24,8 +24,8 @@ struct connection {
 };
 
 static struct connection connections[CONNECTIONS_MAX];
-static char request_text[512], bytes[ANSWER_MAX];
-static size_t request_size, answer_size;
+static char request_text[512], bytes[READ_MAX];
+static size_t request_size;
 
 static void fail(const char *what)
 {
@@ -55,68 +55,43 @@ static int connect_to(int port)
 
 static void request(struct connection *connection)
 {
-	connection->wanted = answer_size;
 	connection->is_begun = 0;
 	if (write(connection->fd, request_text, request_size) != (ssize_t)request_size)
 		fail("write");
 }
 
-/* An answer begins as it should. */
-static void status_check(ssize_t size)
+/* What an answer's first `size` bytes say of it: how long it is. They hold the whole head. */
+static size_t answer_size(size_t size)
 {
-	static const char good[] = "HTTP/1.1 200 ";
+	static const char good[] = "HTTP/1.1 200 ", length_is[] = "\r\nContent-Length: ";
+	char *body, *length;
 
-	if (size < (ssize_t)sizeof(good) || memcmp(bytes, good, sizeof(good) - 1) != 0) {
-		fprintf(stderr, "unexpected answer of %zd bytes: %.*s\n", size, size > 200 ? 200 : size > 0 ? (int)size : 0, bytes);
+	bytes[size] = 0;
+	body = strstr(bytes, "\r\n\r\n");
+	length = strcasestr(bytes, length_is);
+	if (strncmp(bytes, good, sizeof(good) - 1) != 0 || !body || !length || length > body) {
+		fprintf(stderr, "unexpected answer of %zu bytes: %.200s\n", size, bytes);
 		exit(1);
 	}
+	return (size_t)(body + 4 - bytes) + strtoul(length + sizeof(length_is) - 1, NULL, 10);
 }
 
 /* Reads what is there; 1 if the answer is complete. */
 static int answer(struct connection *connection)
 {
-	ssize_t size = read(connection->fd, bytes, sizeof(bytes));
+	ssize_t size = read(connection->fd, bytes, sizeof(bytes) - 1);
 
+	if (size <= 0)
+		fail("read");
 	if (!connection->is_begun)
-		status_check(size);
+		connection->wanted = answer_size((size_t)size);
 	connection->is_begun = 1;
-	if (size <= 0 || (size_t)size > connection->wanted) {
-		fprintf(stderr, "an answer of another size: %zd of %zu bytes\n", size, connection->wanted);
+	if ((size_t)size > connection->wanted) {
+		fprintf(stderr, "more than the answer: %zd of %zu bytes\n", size, connection->wanted);
 		exit(1);
 	}
 	connection->wanted -= (size_t)size;
 	return connection->wanted == 0;
-}
-
-/* How long an answer is: the first one tells, the others must be alike. */
-static void size_learn(struct connection *connection)
-{
-	size_t size = 0;
-	char *body = NULL, *length;
-
-	request(connection);
-	while (!body) {
-		ssize_t more = read(connection->fd, bytes + size, sizeof(bytes) - 1 - size);
-
-		if (more <= 0)
-			fail("read");
-		size += (size_t)more;
-		bytes[size] = 0;
-		body = strstr(bytes, "\r\n\r\n");
-	}
-	status_check((ssize_t)size);
-	length = strcasestr(bytes, "\r\nContent-Length: ");
-	if (!length || length > body)
-		fail("no Content-Length");
-	answer_size = (size_t)(body + 4 - bytes) + strtoul(length + strlen("\r\nContent-Length: "), NULL, 10);
-	connection->wanted = answer_size - size;
-	while (connection->wanted) {
-		ssize_t more = read(connection->fd, bytes, connection->wanted);
-
-		if (more <= 0)
-			fail("read");
-		connection->wanted -= (size_t)more;
-	}
 }
 
 /* Until the time is over, and each answer is there. */
@@ -167,7 +142,6 @@ int main(int argc, char **argv)
 		connections[i].fd = connect_to(atoi(argv[1]));
 		epoll_ctl(epoll, EPOLL_CTL_ADD, connections[i].fd, &event);
 	}
-	size_learn(&connections[0]);
 	start = now_s();
 	done = run(epoll, count, atof(argv[3]));
 	printf("%lu %.6f\n", done, now_s() - start);

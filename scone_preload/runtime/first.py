@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from _socket import MSG_NOSIGNAL, socket
+from time import monotonic
 
 from scone_preload.errors import BadMessage
 from scone_preload.policy.access import ROUTE_PATHS, access_word
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from scone_preload.runtime.governed import Authority
     from scone_preload.runtime.receiving import Received
 
-QUIET_S = 0.01
+QUIET_S, BUSY_S = 0.01, 0.5  # without a question: it is over; with one after the other: so is it, after so long
 WAITING_MAX = 64
 NAMES = {2: "open", 4: "stat", 6: "lstat", 21: "access", 80: "chdir", 89: "readlink", 257: "openat", 262: "newfstatat",
          267: "readlinkat", 269: "faccessat", 332: "statx", 437: "openat2", 439: "faccessat2"}  # fmt: skip
@@ -53,7 +54,8 @@ def answer_first(control_fd: int, authority: Authority, plan: StartPlan) -> list
 def _answer_simple(control: socket, plan: StartPlan) -> list[Received]:
     waiting: list[Received] = []
     control.settimeout(QUIET_S)
-    while len(waiting) < WAITING_MAX:
+    end = monotonic() + BUSY_S
+    while len(waiting) < WAITING_MAX and monotonic() < end:
         try:
             received = receive(control)
         except (TimeoutError, InterruptedError):

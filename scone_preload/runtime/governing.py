@@ -1,7 +1,7 @@
 """The authority behind one tree of wrapped processes: who gets the policy, and what is decided by it.
 
-Made when a start has a policy. The whole policy is read when something is first asked, by the main thread; the shims'
-table (in the plan) needs none of that.
+Made when a start has a policy, by the main thread, and the whole policy read; the shims' table (in the plan) and the
+first answers (first.py) need none of that.
 """
 
 from collections.abc import Sequence

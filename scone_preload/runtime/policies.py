@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from scone_preload.policy.start import Sources, StartPlan
 
 POLICY_MAX = 1 << 20
-MODEL = ROOT + "/scone_preload/policy/model.py"  # the code that a kept policy is read by
+# The code that a kept policy is read by.
+MODEL = tuple(f"{ROOT}/scone_preload/{name}.py" for name in ("policy/model", "policy/problem", "frozen"))
 
 
 def start_plan(options: Options, environment: Mapping[bytes, bytes]) -> StartPlan | None:
@@ -84,8 +85,8 @@ def _sources(given: Sources, preset: str) -> Sources:
     from scone_preload.policy.presets import preset_path  # lazy: light, but only a start with a policy needs it
 
     text = _read_bytes(preset_path(preset)) if preset else b""
-    code = os.stat(MODEL)
-    return (*given, (preset, text), ("libshim", objects_id().encode()), (MODEL, f"{code.st_mtime_ns}".encode()))
+    code = tuple((name, str(os.stat(name).st_mtime_ns).encode()) for name in MODEL)
+    return (*given, (preset, text), ("libshim", objects_id().encode()), *code)
 
 
 def _plan_file(directory: str, given: Sources) -> str:

@@ -20,12 +20,35 @@ SECRET_MAX = 16 << 20
 def check_secrets(secrets: Iterable[SecretSource], environment: Mapping[bytes, bytes]) -> None:
     """Raise UserError for the first secret that couldn't be served; those of the keystore are found by opening it."""
     for path, source, owner in secrets:
-        if not source.startswith("keystore:"):
+        kind, _, name = source.partition(":")
+        if kind == "env":
             content_of(path, source, environment, {})
+        elif kind == "file":
+            _check_file(path, name)
         try:
             owner_of(owner, (0, 0))
         except KeyError:
             raise UserError("no such owner of a secret", f"{path}: {owner}", "name a user of this system") from None
+
+
+def _check_file(path: str, name: str) -> None:
+    """Without reading it: this process may be dumped."""
+    try:
+        with open(name, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise _unreadable(path, name, error) from None
+    if size > SECRET_MAX:
+        raise _too_large(path, name)
+
+
+def _unreadable(path: str, name: str, error: OSError) -> UserError:
+    remedy = f"{error.strerror}; name a file that scone-wrap can read"
+    return UserError("secret can't be read", f"{path}: {name}", remedy)
+
+
+def _too_large(path: str, name: str) -> UserError:
+    return UserError("secret is too large", f"{path}: {name}", f"at most {SECRET_MAX} bytes are served")
 
 
 def content_of(path: str, source: str, environment: Mapping[bytes, bytes], kept: Mapping[str, bytes]) -> bytes:
@@ -42,10 +65,9 @@ def content_of(path: str, source: str, environment: Mapping[bytes, bytes], kept:
         with open(name, "rb") as file:
             content = file.read(SECRET_MAX + 1)
     except OSError as error:
-        remedy = f"{error.strerror}; name a file that scone-wrap can read"
-        raise UserError("secret can't be read", f"{path}: {name}", remedy) from None
+        raise _unreadable(path, name, error) from None
     if len(content) > SECRET_MAX:
-        raise UserError("secret is too large", f"{path}: {name}", f"at most {SECRET_MAX} bytes are served")
+        raise _too_large(path, name)
     return content
 
 
