@@ -5,15 +5,10 @@
  * Called by: scone_preload/bench/loads.py. Usage: memcached_load PORT CONNECTIONS SECONDS; prints requests, seconds.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+#include "load.h"
 
 enum { KEYS = 1000, VALUE = 100, CONNECTIONS_MAX = 1000, BATCH = 64 };
 
@@ -26,32 +21,6 @@ struct connection {
 
 static struct connection connections[CONNECTIONS_MAX];
 static char value[VALUE];
-
-static void fail(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static double now_s(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-static int connect_to(int port)
-{
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
-	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
-		fail("connect");
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	return fd;
-}
 
 /* Sends a request and notes how long its answer must be. */
 static void request(struct connection *connection, unsigned key, int set)
