@@ -1,0 +1,85 @@
+/*
+ * inode.h - inodes and their data.
+ *
+ * Owns: struct vol_inode, in the arena; reading, writing, cutting what an inode holds. Must never: know names or
+ * descriptors. Used by: names.c, enclave/volume_*.c.
+ *
+ * Locks, in this order: the tree's (names.h), an inode's, a node's, the allocator's or the list's. A commit takes the
+ * commit lock before any of the last three, and is never started while one of them is held.
+ */
+#ifndef SCONE_VOLUME_INODE_H
+#define SCONE_VOLUME_INODE_H
+
+#include "volume.h"
+
+/* A lock in the arena. Its holder's thread number is in it: whoever waits for a thread that is dead takes it over. */
+struct vol_lock { uint32_t word; };
+void vol_lock(struct volume *volume, struct vol_lock *lock);
+void vol_unlock(struct volume *volume, struct vol_lock *lock);
+
+struct vol_inode {
+	struct vol_lock lock;		/* of writers of data, size, record */
+	uint32_t users;			/* open files, current directories, calls under way */
+	uint64_t ino;
+	uint32_t flags;			/* store's: what is to be logged and saved */
+	uint32_t next;			/* in its hash bucket */
+	uint32_t next_changed;
+	uint32_t lock_head;		/* first of the file locks on it (enclave/volume_lock.c), plus one */
+	uint32_t mapped;		/* shared mappings of it in all processes: its chunks are not evicted */
+	uint32_t listed;		/* names.c: its names are in the index */
+	uint32_t last_node;		/* hint of node.c */
+	uint32_t flock;			/* enclave/volume_lock.c */
+	uint64_t reserved[2];
+	struct volume_record record;	/* as it is now. size and mtime: under lock; others change under the tree's, too */
+};
+
+/* Its handle, the same in all processes while it has users; never 0. And back. */
+uint32_t inode_index(const struct volume *volume, const struct vol_inode *inode);
+struct vol_inode *inode_at(const struct volume *volume, uint32_t index);
+
+/* Takes an inode: loads its record unless it is in memory. -ENOENT: the number is free. */
+VOL_NODISCARD long inode_get(struct volume *volume, uint64_t ino, struct vol_inode **inode);
+
+/* One user more. */
+void inode_share(struct vol_inode *inode);
+
+/* Gives it back. The last user of one without a name frees its data and its number. */
+void inode_put(struct volume *volume, struct vol_inode *inode);
+
+/* A new inode with the record's mode, owner and device, nlink 0, all times now; one user. -ENOSPC. */
+VOL_NODISCARD long inode_new(struct volume *volume, const struct volume_record *record, struct vol_inode **inode);
+
+/* Its record was changed by the caller, who holds its lock: the next commit has it. */
+void inode_changed(struct volume *volume, struct vol_inode *inode);
+
+/* From the program's point of view (host->copy). Bytes, less at the end of the file; -EFAULT, -EIO (tampered; reported). Does
+ * not change the time of access. Takes no lock when all is in the cache. */
+VOL_NODISCARD long inode_read(struct volume *volume, struct vol_inode *inode, void *to, uint64_t size, uint64_t at);
+
+enum { INODE_APPEND = ~0ULL };	/* as `at`: where the file ends */
+
+/* Writes and sets mtime and ctime; *end, unless NULL, is the offset behind what was written. Bytes, or -EFBIG, -ENOSPC,
+ * -EFAULT, -EIO, -EROFS. Where the inode's lock is held by the caller use the locked one. */
+VOL_NODISCARD long inode_write(struct volume *volume, struct vol_inode *inode, const void *from, uint64_t size, uint64_t at,
+			       uint64_t *end);
+VOL_NODISCARD long inode_write_locked(struct volume *volume, struct vol_inode *inode, const void *from, uint64_t size,
+				      uint64_t at);
+
+/* Sets the size: longer by a hole, or cut. Times as ftruncate sets them. */
+VOL_NODISCARD long inode_truncate(struct volume *volume, struct vol_inode *inode, uint64_t size);
+VOL_NODISCARD long inode_truncate_locked(struct volume *volume, struct vol_inode *inode, uint64_t size);
+
+/* Bytes from..to read as zeros; the size stays. */
+VOL_NODISCARD long inode_punch(struct volume *volume, struct vol_inode *inode, uint64_t from, uint64_t to);
+
+/* SEEK_DATA (is_data) and SEEK_HOLE: where the next one begins, or -ENXIO. */
+VOL_NODISCARD long inode_seek(struct volume *volume, struct vol_inode *inode, uint64_t at, bool is_data);
+
+/* Where the 512 KiB from chunk 128 * index on lie in the arena, all of them valid (read and checked; holes are zeros), for a
+ * shared mapping; inode->mapped is the caller's to count first. -EIO, -ENOMEM. */
+VOL_NODISCARD long inode_window(struct volume *volume, struct vol_inode *inode, uint64_t index, void **window);
+
+/* Chunks of mapped windows may have changed without a call: those that differ from what was last written are dirty now. */
+VOL_NODISCARD long inode_scan(struct volume *volume, struct vol_inode *inode);
+
+#endif

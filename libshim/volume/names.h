@@ -1,0 +1,88 @@
+/*
+ * names.h - directories: names, and the paths made of them.
+ *
+ * Owns: what directories hold, the index of names in the arena, permissions along a path, the tree's lock. Must never:
+ * touch data but by inode.h. Used by: enclave/volume_*.c; tests/volume.
+ *
+ * A thread that is killed with the tree's lock leaves an undo record in the arena: who takes the lock over undoes the
+ * unfinished change (undo.h), so directories, link counts and parents always agree.
+ */
+#ifndef SCONE_VOLUME_NAMES_H
+#define SCONE_VOLUME_NAMES_H
+
+#include "inode.h"
+
+/* Who asks. uid 0 stands for the capabilities that go past permissions. */
+struct vol_who {
+	uint32_t uid, gid;		/* of the file system's kind: fsuid, fsgid */
+	uint32_t group_count;
+	uint32_t groups[64];
+};
+
+enum { VOL_MAY_EXECUTE = 1, VOL_MAY_WRITE = 2, VOL_MAY_READ = 4 };	/* as access(2) */
+
+/* 0 or -EACCES. */
+VOL_NODISCARD long names_permit(const struct volume_record *record, const struct vol_who *who, uint32_t wanted);
+
+/* Where a path led. */
+struct vol_where {
+	struct vol_inode *directory;	/* that the last name is in; the caller's to put. NULL once it led out */
+	struct vol_inode *inode;	/* that it names, NULL: there is none (then directory and name say where it would be) */
+	const char *name;		/* the last name, in `path`; "" for the root, "." and ".." */
+	uint32_t name_size;
+	uint32_t must_be_directory;	/* the path ended in a slash */
+	char path[4096];		/* what is left to be walked; when directory is NULL: the absolute path outside, to be
+					 * walked by others */
+};
+
+enum {
+	WALK_FOLLOW = 1,		/* the last name, too, if it is a link */
+	WALK_PARENT_ONLY = 2,		/* don't look the last name up */
+};
+
+/*
+ * Walks `path`, relative to `start`, or to `root` if it begins with "/" (relative to the volume's own root then: the caller
+ * has taken the volume's place off). Links are followed, at most 40 (-ELOOP); one with an absolute target leads to
+ * `inside` when it begins with the volume's own place `mount` ("/data"), else out: where->path is that path then. ".." at
+ * the volume's root leads out, too: to `mount`/..; 0, or -ENOENT (for an inner name), -ENOTDIR, -EACCES, -ENAMETOOLONG.
+ */
+VOL_NODISCARD long names_walk(struct volume *volume, struct vol_inode *start, const char *path, const char *mount,
+			      uint32_t flags, const struct vol_who *who, struct vol_where *where);
+
+/* Gives back what a walk took. */
+void names_release(struct volume *volume, struct vol_where *where);
+
+/* The inode that `name` is in `directory`: 0 and *ino, or -ENOENT. No permission is asked. */
+VOL_NODISCARD long names_find(struct volume *volume, struct vol_inode *directory, const char *name, uint32_t name_size,
+			      uint64_t *ino);
+
+/* Changes. `who` needs write permission for the directory (sticky bits count); errors are those of the call. All take the tree's
+ * lock; names as they came, without "/". */
+VOL_NODISCARD long names_create(struct volume *volume, struct vol_inode *directory, const char *name, uint32_t name_size,
+				const struct volume_record *record, const struct vol_who *who, struct vol_inode **inode);
+VOL_NODISCARD long names_symlink(struct volume *volume, struct vol_inode *directory, const char *name, uint32_t name_size,
+				 const char *target, const struct vol_who *who);
+VOL_NODISCARD long names_link(struct volume *volume, struct vol_inode *inode, struct vol_inode *directory, const char *name,
+			      uint32_t name_size, const struct vol_who *who);
+VOL_NODISCARD long names_unlink(struct volume *volume, struct vol_inode *directory, const char *name, uint32_t name_size,
+				bool is_rmdir, const struct vol_who *who);
+/* flags: RENAME_NOREPLACE, RENAME_EXCHANGE. */
+VOL_NODISCARD long names_rename(struct volume *volume, struct vol_inode *from, const char *old, uint32_t old_size,
+				struct vol_inode *to, const char *new, uint32_t new_size, uint32_t flags,
+				const struct vol_who *who);
+
+/* What a symbolic link holds: its size, cut at `size`. */
+VOL_NODISCARD long names_readlink(struct volume *volume, struct vol_inode *inode, char *to, uint64_t size);
+
+/* getdents64: fills `to` (trusted memory) with struct linux_dirent64 from *position on, "." and ".." first; bytes, 0 at the
+ * end, -EINVAL when not one fits. Names that stay are given once whatever else changes meanwhile. */
+VOL_NODISCARD long names_list(struct volume *volume, struct vol_inode *directory, uint64_t *position, void *to, uint64_t size);
+
+/* The absolute path of a directory below the volume's root, "/" for that: its size, or -ENOENT (removed), -ERANGE. */
+VOL_NODISCARD long names_path(struct volume *volume, struct vol_inode *directory, char *to, uint64_t size);
+
+/* The same for any inode that has a name, by the directory it was opened in: for /proc/self/fd. */
+VOL_NODISCARD long names_path_in(struct volume *volume, struct vol_inode *directory, struct vol_inode *inode, char *to,
+				 uint64_t size);
+
+#endif
