@@ -95,6 +95,7 @@ struct volume_arena {
 	uint64_t checkpoint_sequence;
 	uint32_t kept_head, block_highest;	/* a mount's: where the last commit stands; one more than the highest block named */
 	uint64_t kept_version, kept_end;
+	uint8_t  kept_tag[VOLUME_TAG_SIZE];
 
 	struct vol_lock blocks;		/* of what is next */
 	uint32_t block_count;		/* of the container, as far as it is known */

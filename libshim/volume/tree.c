@@ -5,9 +5,10 @@
  */
 #include "arena.h"
 
-void names_lock(struct volume *volume)
+long names_lock(struct volume *volume)
 {
 	vol_lock(volume, &volume->arena->tree);
+	return 0;
 }
 
 void names_unlock(struct volume *volume)
