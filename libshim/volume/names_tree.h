@@ -1,15 +1,15 @@
 /*
- * tree.h - what names.c and its parts share: the tree's lock, the index of names, the bytes of directories.
+ * names_tree.h - what names.c and its parts share: the tree's lock, the index of names, the bytes of directories.
  *
  * Owns: struct names_tree, the beginning of VOL_REGION_NAMES. Must never: be included by others than those parts.
- * Used by: names*.c, tree.c, name_index.c, directory.c, names_link.c.
+ * Used by: names*.c, names_tree.c, name_index.c, directory.c, names_link.c.
  *
  * Whoever changes a name holds the lock and makes `sequence` odd meanwhile. Lookups take no lock: they note the sequence, look,
  * and believe what they saw if it is the same afterwards. An odd sequence when the lock is taken means that its last holder
  * was killed: the undo record is played back, and the index starts anew.
  */
-#ifndef SCONE_VOLUME_TREE_H
-#define SCONE_VOLUME_TREE_H
+#ifndef SCONE_VOLUME_NAMES_TREE_H
+#define SCONE_VOLUME_NAMES_TREE_H
 
 #include "names.h"
 #include "undo.h"
@@ -64,11 +64,18 @@ static inline bool is_directory(const struct vol_inode *inode)
 	return (inode->record.mode & TYPE_MASK) == TYPE_DIRECTORY;
 }
 
-/* ---- tree.c ---- */
+/* Nothing is looked up in a directory that was removed. */
+static inline long name_check(const struct vol_inode *directory, uint32_t size)
+{
+	if (size <= VOLUME_NAME_MAX)
+		return 0;
+	return directory->record.nlink ? -ENAMETOOLONG : -ENOENT;
+}
 
-/* Takes the lock, and takes a killed holder's change back. An error of the store while doing so: the lock is not held. */
-VOL_NODISCARD long tree_lock(struct volume *volume);
-void tree_unlock(struct volume *volume);
+/* ---- names_tree.c ---- */
+
+/* names_lock, with room made before for what a change leaves in memory. */
+VOL_NODISCARD long tree_lock_to_change(struct volume *volume);
 
 /* Around everything that changes names, records of links or the index, with the lock held. When `result` is an error what was
  * changed since tree_begin is taken back. Hands `result` on. */

@@ -1,9 +1,9 @@
 /*
- * tree.c - the tree's lock, and lookups without it.
+ * names_tree.c - the tree's lock, and lookups without it.
  *
  * Owns: names_tree.lock and .sequence. Must never: keep the lock when it returns an error. Called by: names*.c.
  */
-#include "tree.h"
+#include "names_tree.h"
 
 enum { LOOKS = 4, PROBES = 64 };
 
@@ -17,7 +17,7 @@ static long recover(struct volume *volume)
 	return tree_end(volume, 0);
 }
 
-long tree_lock(struct volume *volume)
+long names_lock(struct volume *volume)
 {
 	struct names_tree *tree = tree_of(volume);
 	long result = 0;
@@ -30,19 +30,17 @@ long tree_lock(struct volume *volume)
 	return result;
 }
 
-void tree_unlock(struct volume *volume)
+void names_unlock(struct volume *volume)
 {
 	vol_unlock(volume, &tree_of(volume)->lock);
 }
 
-long names_freeze(struct volume *volume)
+long tree_lock_to_change(struct volume *volume)
 {
-	return tree_lock(volume);
-}
+	long room = volume_make_room(volume);
 
-void names_thaw(struct volume *volume)
-{
-	tree_unlock(volume);
+	(void)room;	/* if there is none the change itself says so, after what else may be wrong with it */
+	return names_lock(volume);
 }
 
 void tree_begin(struct volume *volume)
@@ -101,14 +99,14 @@ static long get_locked(struct volume *volume, struct vol_inode *directory, const
 	struct place place;
 	long result;
 
-	VOL_TRY(tree_lock(volume));
+	VOL_TRY(names_lock(volume));
 	result = tree_find(volume, directory, name, size, &place);
 	if (!result) {
 		result = inode_get(volume, place.ino, inode);
 		if (result == -ENOENT)
 			result = -EIO;	/* a name of nothing: not what we wrote */
 	}
-	tree_unlock(volume);
+	names_unlock(volume);
 	return result;
 }
 
@@ -180,8 +178,8 @@ long tree_parent(struct volume *volume, struct vol_inode *directory, struct vol_
 		if (!result)
 			inode_put(volume, *parent);
 	}
-	VOL_TRY(tree_lock(volume));
+	VOL_TRY(names_lock(volume));
 	result = get_parent(volume, directory, parent);
-	tree_unlock(volume);
+	names_unlock(volume);
 	return result;
 }
