@@ -502,7 +502,8 @@ static void one_step(void)
 	become_root();
 	if (getenv("VERBOSE"))
 		fprintf(stderr, "%lu: %s = %ld, %ld\n", step, what, our, their);
-	if (our != their)
+	/* A loop of links that grows meets the end of where->path before it meets the number of links. */
+	if (our != their && !(our == -ENAMETOOLONG && their == -ELOOP))
 		differ("%ld, not %ld", our, their);
 	if (memcmp(our_text, their_text, sizeof our_text))
 		differ("\"%s\", not \"%s\"", our_text, their_text);

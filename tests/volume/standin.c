@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "standin.h"
 
 enum { INODES = 1 << 17 };
@@ -30,6 +31,7 @@ struct volume_arena {
 #define DATA_AT (REGIONS_AT + VOL_REGION_COUNT * VOL_REGION_SIZE)
 
 static struct volume the_volume;
+static int memory;
 
 static void give_up(const char *why)
 {
@@ -39,14 +41,19 @@ static void give_up(const char *why)
 
 struct volume *standin_volume(void)
 {
-	struct volume_arena *arena = mmap(NULL, DATA_AT + DATA_SIZE, PROT_READ | PROT_WRITE,
-					  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct volume_arena *arena;
 	struct vol_inode *root;
 
+	if (the_volume.arena) {
+		munmap(the_volume.arena, DATA_AT + DATA_SIZE);
+		close(memory);
+	}
+	memory = memfd_create("standin", MFD_CLOEXEC);
+	if (memory < 0 || ftruncate(memory, DATA_AT + DATA_SIZE))
+		give_up("no memory");
+	arena = mmap(NULL, DATA_AT + DATA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory, 0);
 	if (arena == MAP_FAILED || sizeof *arena > REGIONS_AT)
 		give_up("no memory");
-	if (the_volume.arena)
-		munmap(the_volume.arena, DATA_AT + DATA_SIZE);
 	the_volume = (struct volume){ .arena = arena, .host = &standin_host };
 	arena->next = VOLUME_ROOT_INO;
 	root = &arena->inodes[VOLUME_ROOT_INO];
@@ -54,6 +61,13 @@ struct volume *standin_volume(void)
 	root->users = 1;
 	root->record = (struct volume_record){ .mode = 0040777, .nlink = 2, .parent = VOLUME_ROOT_INO };
 	return &the_volume;
+}
+
+void standin_fork(void)
+{
+	if (mmap(the_volume.arena, DATA_AT + DATA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, memory,
+		 0) == MAP_FAILED)
+		give_up("no memory");
 }
 
 void standin_fail(uint32_t nth, uint32_t count)

@@ -12,6 +12,12 @@
 /* A new, empty volume in memory that forked children share. */
 struct volume *standin_volume(void);
 
+/* What this process changes from now on is its own: the others' memory stays as it is; what they change can't be told. */
+void standin_fork(void);
+
+/* A thread that is taken for dead. */
+extern uint32_t standin_dead;
+
 /* From now on the nth write to inodes fails with -ENOSPC (1: the next), `count` times; 0: none. */
 void standin_fail(uint32_t nth, uint32_t count);
 

@@ -16,6 +16,8 @@
 #include <unistd.h>
 #include "standin.h"
 
+uint32_t standin_dead;
+
 static long copy(void *context, void *to, const void *from, uint64_t size)
 {
 	(void)context;
@@ -52,7 +54,7 @@ static uint32_t self(void *context)
 static bool is_alive(void *context, uint32_t thread)
 {
 	(void)context;
-	return kill((pid_t)thread, 0) == 0 || errno != ESRCH;
+	return thread != standin_dead && (kill((pid_t)thread, 0) == 0 || errno != ESRCH);
 }
 
 static struct volume_time now(void *context)
