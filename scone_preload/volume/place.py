@@ -39,9 +39,13 @@ class Container:
     def path(self) -> str:
         return f"{self.directory}/{self.name}"
 
-    def mark(self, state: int = RUNNING) -> None:
-        """Let others see that it is this process that holds it, and whether it is closing it."""
-        fcntl.fcntl(self.fd, fcntl.F_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, state, 1, 0))
+    def mark(self) -> None:
+        """Let others see that it is this process that holds it."""
+        fcntl.fcntl(self.fd, fcntl.F_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, RUNNING, 1, 0))
+
+    def mark_closing(self) -> None:
+        """Let others see that it is worth waiting for."""
+        fcntl.fcntl(self.fd, fcntl.F_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, CLOSING, 1, 0))
 
     def close(self) -> None:
         """Close it; the lock ends with the last descriptor."""
