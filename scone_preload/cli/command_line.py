@@ -104,9 +104,7 @@ class CommandLine:
         needed = [name for name in names if not name.startswith("[")]
         if len(rest) > len(names):
             shown = [*rest[: len(names)], "..."] if command.surplus else rest  # what is too much may be a secret
-            raise UserError(
-                "too many arguments", " ".join([command.words, *shown]), command.surplus or self.see_help
-            )
+            raise UserError("too many arguments", " ".join([command.words, *shown]), command.surplus or self.see_help)
         if len(rest) < len(needed):
             remedy = f"write {self.tool} {command.words} {command.argument}"
             raise UserError("argument is missing", needed[len(rest)], remedy)

@@ -9,7 +9,7 @@ host by the fork alone; its own copies are gone when it becomes the program. The
 import getpass
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from scone_preload.errors import KeystoreError, KeystoreLocked
 from scone_preload.keys.files import keystore_directory
@@ -25,6 +25,10 @@ VOLUME_PASSPHRASE, VOLUME_KEY_FILE = "SCONE_VOLUME_PASSPHRASE", "SCONE_VOLUME_KE
 REMEDY = f"start it on a terminal, or set {PASSPHRASE}, or {KEY_FILE} to a key file's path; the program gets neither"
 TERMINAL = "/dev/tty"
 ASKED_MAX = 3
+
+
+def _say(text: str) -> None:
+    LOG.write(text, "message", "warning")
 
 
 def unlock(start: Start) -> frozenset[bytes]:
@@ -45,8 +49,9 @@ def unlock(start: Start) -> frozenset[bytes]:
 class KeystoreAccess:
     """The keystore of this start: opened when it is first wanted, once; `environment` is scone-wrap's own."""
 
-    def __init__(self, environment: Mapping[bytes, bytes]) -> None:
+    def __init__(self, environment: Mapping[bytes, bytes], say: Callable[[str], None] = _say) -> None:
         self.environment = environment
+        self._say = say
         self._store: Keystore | None = None
 
     @property
@@ -58,9 +63,9 @@ class KeystoreAccess:
         """The keystore; no core is dumped from here on. Says it when it was made. Raises KeystoreError."""
         if self._store is None:
             forbid_dumps()
-            self._store = _opened(self.environment, self.path, create=create)
+            self._store = _opened(self.environment, self.path, self._say, create=create)
             if self._store.told:
-                LOG.write(self._store.told, "notice", "warning")
+                self._say(self._store.told)
         return self._store
 
     def secrets(self, names: Sequence[str]) -> dict[str, bytes]:
@@ -82,7 +87,7 @@ class KeystoreAccess:
         return private
 
 
-def _opened(environment: Mapping[bytes, bytes], place: str, *, create: bool) -> Keystore:
+def _opened(environment: Mapping[bytes, bytes], place: str, say: Callable[[str], None], *, create: bool) -> Keystore:
     """The keystore, opened by what the environment gives, else by a passphrase that is asked for."""
     given = environment.get(PASSPHRASE.encode())
     key_file = os.fsdecode(environment.get(KEY_FILE.encode(), b""))
@@ -99,7 +104,7 @@ def _opened(environment: Mapping[bytes, bytes], place: str, *, create: bool) -> 
         except KeystoreLocked as error:
             if given is not None or asked in (0, ASKED_MAX):
                 raise KeystoreLocked(error.rule, error.thing, REMEDY) from None
-            LOG.write("wrong passphrase: try again", "message", "warning")
+            say("wrong passphrase: try again")
 
 
 def ask(prompt: str, remedy: str) -> bytes:

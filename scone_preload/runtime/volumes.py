@@ -3,6 +3,7 @@ has run. The runtime host goes on with them (maintaining.py)."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 
 from scone_preload.keys.memory import forbid_dumps
 from scone_preload.log import LOG
@@ -20,13 +21,11 @@ def mount_all(plans: Sequence[VolumePlan], access: KeystoreAccess, environment: 
     """Open or make each volume of the policy; raise SconeError, with none left open."""
     forbid_dumps()  # from here on there are keys in this process
     mounted: list[Volume] = []
-    try:
+    with ExitStack() as undo:
         for plan in plans:
             mounted.append(_mount(plan, access, environment))
-    except BaseException:
-        for one in mounted:
-            one.opened.close()
-        raise
+            undo.callback(mounted[-1].opened.close)
+        undo.pop_all()
     return mounted
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from scone_preload.errors import VolumeError, VolumeMissing
 from scone_preload.keys.anchors import HeldAnchor
 from scone_preload.keys.memory import SecretBuffer
+from scone_preload.keys.record import State
 from scone_preload.keys.store import now
-from scone_preload.volume.core import Core, Shape
+from scone_preload.volume.core import Core, Durable, Shape
 from scone_preload.volume.format import LOG_BLOCKS, Freshness, Mode, Slot, Superblock
 from scone_preload.volume.freshness import check_fresh, check_gone, check_place, gone, state_of
 from scone_preload.volume.keys import Keys
@@ -94,6 +95,58 @@ def open_volume(asked: Asked, keys: Keys, say: Say, make_slot: MakeSlot | None =
         elif container.name == CONTAINER or _finish(container, keys):
             return _open(asked, container, keys, say)
     raise VolumeError("volume changes its name again and again", directory, "see who else works there")
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A volume that is mounted read-only, and not compared with its anchor: `found` is what it is."""
+
+    container: Container
+    superblock: Superblock
+    core: Core
+    found: Durable
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A container, locked, for who reads it without the core. `state` is its anchor's, to be compared with what is
+    found (freshness.check_fresh); None where it has none."""
+
+    container: Container
+    superblock: Superblock
+    data_key: bytearray
+    state: State | None
+
+
+@contextmanager
+def readable(directory: str, keys: Keys, *, is_anchored: bool = True) -> Iterator[Readable]:
+    """A volume's container and data key, which is wiped at the end; raise VolumeError, KeystoreError, RolledBack.
+
+    Without `is_anchored` nobody asks the anchor.
+    """
+    real = real_directory(directory)
+    containers_in(real)
+    container = open_container(real, readonly=True)
+    try:
+        superblock, key = open_superblock(container.fd, keys.opener, container.path, keys.tried)
+        state = None
+        with key, _data_key(key, superblock) as raw:
+            if is_anchored and superblock.freshness.is_anchored:
+                state = check_place(keys.access.open(), superblock.volume_id, real)
+            yield Readable(container, superblock, raw, state)
+    finally:
+        container.close()
+
+
+@contextmanager
+def mounted_for_reading(directory: str, keys: Keys) -> Iterator[Mounted]:
+    """A volume as it is, whatever its anchor says; nothing is written. Raises VolumeError, KeystoreError."""
+    with readable(directory, keys, is_anchored=False) as volume:
+        core = _core(volume.container, volume.superblock)
+        try:
+            yield Mounted(volume.container, volume.superblock, core, core.mount(volume.data_key))
+        finally:
+            core.close()
 
 
 def _open(asked: Asked, container: Container, keys: Keys, say: Say) -> Opened:

@@ -14,6 +14,7 @@ import os
 import stat
 import struct
 import time
+from contextlib import ExitStack
 
 from scone_preload.errors import NotAVolume, VolumeBusy, VolumeError, VolumeMissing
 
@@ -92,14 +93,13 @@ def open_container(directory: str, name: str = CONTAINER, *, readonly: bool = Fa
     path = f"{directory}/{name}"
     fd, readonly = _open(path, readonly=readonly)
     container = Container(directory, name, fd, is_readonly=readonly)
-    try:
+    with ExitStack() as undo:
+        undo.callback(container.close)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise NotAVolume("not a volume: it is no regular file", path, "name the directory of a volume")
         _lock(container, fcntl.LOCK_SH if readonly else fcntl.LOCK_EX)
         container.mark()
-    except BaseException:
-        container.close()
-        raise
+        undo.pop_all()
     return container
 
 
