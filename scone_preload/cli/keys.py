@@ -108,7 +108,7 @@ def list_keys(session: Session) -> None:
         keys = sorted(
             (one.name, one.generation, one.purpose.name.lower(), one.created)
             for one in store.entries
-            if one.purpose != Purpose.ANCHOR
+            if one.purpose not in (Purpose.ANCHOR, Purpose.PLACE)
         )
         volumes = [volume(store, one.name) for one in store.entries if one.purpose == Purpose.ANCHOR]
         if session.has("--json"):
@@ -119,19 +119,20 @@ def list_keys(session: Session) -> None:
         for name, generation, purpose, created in keys:
             show(f"{name:<32} {purpose:<8} generation {generation:<4} {day(created)}\n")
         for one in volumes:
-            show(f"{one['volume']:<32} anchor   {one['problem'] or 'counter ' + str(one['counter'])}\n")
+            show(f"{one['volume']:<32} anchor   {one['problem'] or 'counter ' + str(one['counter'])}  {one['place']}\n")
         if not keys and not volumes:
             show("no keys yet\n")
 
 
 def volume(store: Keystore, name: str) -> dict[str, str | int]:
     """An anchored volume for a list; a lost anchor is shown, not raised."""
+    place = store.places().get(bytes.fromhex(name), "")
     try:
         state = store.read(bytes.fromhex(name))
     except AnchorLost as error:
-        return {"volume": name, "counter": -1, "root": "", "problem": str(error)}
+        return {"volume": name, "counter": -1, "root": "", "place": place, "problem": str(error)}
     assert state is not None  # it is anchored
-    return {"volume": name, "counter": state.counter, "root": state.root.hex(), "problem": ""}
+    return {"volume": name, "counter": state.counter, "root": state.root.hex(), "place": place, "problem": ""}
 
 
 def add_secret(session: Session) -> None:
