@@ -198,8 +198,9 @@ def parse_record(raw: bytes) -> Record:
     found = parse_entries(entries)
     if height and any(found[1:]):
         raise ValueError("an inode with several trees")
-    known = (mode, nlink, uid, gid, size, chunks, *map(_parse_time, times))
-    return Record(*known, device, generation, parent, height, found)
+    accessed, modified, changed, born = map(_parse_time, times)
+    return Record(mode, nlink, uid, gid, size, chunks, accessed, modified, changed, born,
+                  device, generation, parent, height, found)  # fmt: skip
 
 
 def build_record(record: Record) -> bytes:
