@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from functools import partial
 
 from scone_preload import __version__
-from scone_preload.cli.keys_completion import SHELLS, completion
-from scone_preload.cli.keys_table import SEE_HELP, Given, help_text, parse
+from scone_preload.cli.command_completion import SHELLS, completion
+from scone_preload.cli.command_line import Given
+from scone_preload.cli.keys_table import LINE
 from scone_preload.errors import AnchorLost, InternalError, KeyExists, KeystoreError, SconeError, UserError
 from scone_preload.keys import unlock as slots
 from scone_preload.keys.backup import Anchors, make_backup, restore
@@ -280,16 +281,16 @@ def show(text: str) -> None:
 
 def run(argv: list[str]) -> None:
     """Run one command line; raise SconeError."""
-    given = parse(argv)
+    given = LINE.parse(argv)
     if "--help" in given.options:
-        show(help_text())
+        show(LINE.help_text())
     elif "--version" in given.options:
         show(f"scone-keys {__version__}\n")
     elif "--print-completion" in given.options:
         shell = given.options["--print-completion"]
         if shell not in SHELLS:
-            raise UserError("unknown shell", shell, f"use one of: {', '.join(SHELLS)}; {SEE_HELP}")
-        show(completion(shell))
+            raise UserError("unknown shell", shell, f"use one of: {', '.join(SHELLS)}; {LINE.see_help}")
+        show(completion(LINE, shell))
     else:
         session = Session(given)
         forbid_dumps()

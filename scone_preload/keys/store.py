@@ -233,7 +233,9 @@ class Keystore:
         return (*kept, self._sealed(volume.hex(), Purpose.PLACE, 1, os.fsencode(place))) if place else kept
 
     def _last(self, entries: Entries, name: str) -> Entry:
-        found = [entry for entry in entries if entry.name == name and entry.purpose not in (Purpose.ANCHOR, Purpose.PLACE)]
+        found = [
+            entry for entry in entries if entry.name == name and entry.purpose not in (Purpose.ANCHOR, Purpose.PLACE)
+        ]
         if not found:
             raise KeyMissing("no such key or secret in the keystore", name, "see: scone-keys list")
         return max(found, key=lambda entry: entry.generation)

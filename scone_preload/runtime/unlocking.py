@@ -9,7 +9,7 @@ host by the fork alone; its own copies are gone when it becomes the program. The
 import getpass
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from scone_preload.errors import KeystoreError, KeystoreLocked
 from scone_preload.keys.files import keystore_directory
@@ -18,28 +18,54 @@ from scone_preload.keys.memory import forbid_dumps, forget_variables
 from scone_preload.keys.store import Keystore, open_keystore
 from scone_preload.keys.unlock import Unlock
 from scone_preload.log import LOG
+from scone_preload.runtime.governed import Start
 
 PASSPHRASE, KEY_FILE = "SCONE_KEYS_PASSPHRASE", "SCONE_KEYS_OPEN_WITH"
+VOLUME_PASSPHRASE, VOLUME_KEY_FILE = "SCONE_VOLUME_PASSPHRASE", "SCONE_VOLUME_KEY_FILE"
 REMEDY = f"start it on a terminal, or set {PASSPHRASE}, or {KEY_FILE} to a key file's path; the program gets neither"
 TERMINAL = "/dev/tty"
 ASKED_MAX = 3
 
 
+def _say(text: str) -> None:
+    LOG.write(text, "message", "warning")
+
+
+def unlock(start: Start) -> frozenset[bytes]:
+    """Take the secrets out of the keystore and mount the volumes, into `start`; return the variables that the program
+    must not get. Raises SconeError: nothing has run then."""
+    access = KeystoreAccess(start.environment)
+    try:
+        start.kept = access.secrets(start.plan.keystore)
+        if start.plan.volumes:
+            from scone_preload.runtime.volumes import mount_all  # lazy: a start that has secrets only needs none of it
+
+            start.volumes = mount_all(start.plan.volumes, access, start.environment)
+    finally:
+        private = access.close()
+    return private
+
+
 class KeystoreAccess:
     """The keystore of this start: opened when it is first wanted, once; `environment` is scone-wrap's own."""
 
-    def __init__(self, environment: Mapping[bytes, bytes]) -> None:
+    def __init__(self, environment: Mapping[bytes, bytes], say: Callable[[str], None] = _say) -> None:
         self.environment = environment
-        self.path = keystore_directory(environment)
+        self._say = say
         self._store: Keystore | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it is; raises KeystoreError where that can't be told."""
+        return keystore_directory(self.environment)
 
     def open(self, *, create: bool = False) -> Keystore:
         """The keystore; no core is dumped from here on. Says it when it was made. Raises KeystoreError."""
         if self._store is None:
             forbid_dumps()
-            self._store = _opened(self.environment, self.path, create=create)
+            self._store = _opened(self.environment, self.path, self._say, create=create)
             if self._store.told:
-                LOG.write(self._store.told, "notice", "warning")
+                self._say(self._store.told)
         return self._store
 
     def secrets(self, names: Sequence[str]) -> dict[str, bytes]:
@@ -51,18 +77,17 @@ class KeystoreAccess:
         return found
 
     def close(self) -> frozenset[bytes]:
-        """Close it and return the variables that could open it, if it was opened: they are wiped from
-        /proc/PID/environ."""
-        if self._store is None:
-            return frozenset()
-        private = frozenset(map(os.fsencode, (*self._store.environment_names(), PASSPHRASE, KEY_FILE)))
-        self._store.close()
-        self._store = None
+        """Close it and return the variables that could open it, and volumes: they are wiped from /proc/PID/environ."""
+        names = self._store.environment_names() if self._store is not None else ()
+        private = frozenset(map(os.fsencode, (*names, PASSPHRASE, KEY_FILE, VOLUME_PASSPHRASE, VOLUME_KEY_FILE)))
+        if self._store is not None:
+            self._store.close()
+            self._store = None
         forget_variables(self.environment, private)
         return private
 
 
-def _opened(environment: Mapping[bytes, bytes], place: str, *, create: bool) -> Keystore:
+def _opened(environment: Mapping[bytes, bytes], place: str, say: Callable[[str], None], *, create: bool) -> Keystore:
     """The keystore, opened by what the environment gives, else by a passphrase that is asked for."""
     given = environment.get(PASSPHRASE.encode())
     key_file = os.fsdecode(environment.get(KEY_FILE.encode(), b""))
@@ -79,7 +104,7 @@ def _opened(environment: Mapping[bytes, bytes], place: str, *, create: bool) -> 
         except KeystoreLocked as error:
             if given is not None or asked in (0, ASKED_MAX):
                 raise KeystoreLocked(error.rule, error.thing, REMEDY) from None
-            LOG.write("wrong passphrase: try again", "message", "warning")
+            say("wrong passphrase: try again")
 
 
 def ask(prompt: str, remedy: str) -> bytes:

@@ -49,8 +49,11 @@ class _Found(Structure):
     ]
 
 
+_USAGE = ("blocks", "blocks_used", "inodes_used", "cached", "dirty", "cache_size")
+
+
 class _Usage(Structure):
-    _fields_ = [(name, c_uint64) for name in ("blocks", "blocks_used", "inodes_used", "cached", "dirty", "cache_size")]
+    _fields_ = [(name, c_uint64) for name in _USAGE]
 
 
 class Shape:
@@ -104,7 +107,7 @@ class Core:
         self._check(opened, "opened")
 
     def format(self, key: bytearray, mode: int, uid: int, gid: int) -> None:
-        """Write a new, empty volume behind the superblock, synced; the root's mode and owner. Then it is to be closed."""
+        """Write a new, empty volume behind the superblock, synced; mode and owner are the root's. Then close this."""
         shape, raw = self.shape.packed(), _as_key(key)
         self._check(self._library.volume_format(self._volume, ctypes.byref(shape), raw, mode, uid, gid), "made")
 
@@ -137,7 +140,7 @@ class Core:
         """Blocks, inodes, chunks in memory."""
         found = _Usage()
         self._library.volume_usage(self._volume, ctypes.byref(found))
-        return {name: getattr(found, name) for name, _ in _Usage._fields_}
+        return {name: getattr(found, name) for name in _USAGE}
 
     def close(self) -> None:
         """Let go of the arena; what was not committed is lost unless another process has it mapped."""
@@ -147,6 +150,7 @@ class Core:
         if self.arena_fd >= 0:
             os.close(self.arena_fd)
             self.arena_fd = -1
+            self._map.close()
 
     def _check(self, result: int, done: str) -> None:
         if result >= 0:
@@ -184,7 +188,9 @@ def _library() -> ctypes.CDLL:
         try:
             library = ctypes.CDLL(VOLUME_LIBRARY)
         except OSError as error:
-            raise MachineLacks("volumes need libvolume.so", str(error), "build it: python -m scone_preload.build") from None
+            raise MachineLacks(
+                "volumes need libvolume.so", str(error), "build it: python -m scone_preload.build"
+            ) from None
         _declare(library)
         _loaded.append(library)
     return _loaded[0]

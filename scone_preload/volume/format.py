@@ -62,8 +62,8 @@ class SlotKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One way to the volume key. `label` names the keystore's key or the key file; `store_id` and `generation` say which
-    keystore's, and which of its values."""
+    """One way to the volume key. `label` names the keystore's key or the key file; `store_id` and `generation` say
+    which keystore's, and which of its values."""
 
     kind: SlotKind
     cost: Cost

@@ -1,4 +1,4 @@
-"""What opens a volume's key slots: a keystore, a key file, a passphrase; each is looked at only when a slot wants it."""
+"""What opens a volume's key slots: a keystore, a key file, a passphrase; each is looked at when a slot wants it."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -18,15 +18,17 @@ KEY_TEXT_MAX = 4096
 class Access(Protocol):
     """The keystore, opened when it is first wanted; asks the user for what opens it."""
 
-    path: str
+    @property
+    def path(self) -> str:
+        """Where it is; raises KeystoreError."""
 
     def open(self, *, create: bool = False) -> Keystore:
         """Raises KeystoreError."""
 
 
 class Keys:
-    """What may be used for one volume. `name` is the keystore's key that the policy wants, "" any; `passphrase` is called at
-    most once, and only if a slot wants one."""
+    """What may be used for one volume. `name` is the keystore's key that is wanted, "" any; `passphrase` is called
+    at most once, and only if a slot wants one."""
 
     def __init__(
         self,

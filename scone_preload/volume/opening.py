@@ -1,22 +1,23 @@
 """A volume opened, or made where there is none: directory, lock, keys, core and anchor, in the order that fails closed.
 
 Nothing is written to a container before its anchor was compared: else each refused start would make an old copy newer.
-A new one is whole, and anchored, before it takes its name; what a killed maker left is finished where the keystore knows
-it, and else thrown away, as no program has had it.
+A new one is whole, and anchored, before it takes its name; what a killed maker left is finished where the keystore
+knows it, and else thrown away, as no program has had it.
 """
 
 import os
 import stat
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from scone_preload.errors import VolumeError, VolumeMissing
 from scone_preload.keys.anchors import HeldAnchor
 from scone_preload.keys.memory import SecretBuffer
+from scone_preload.keys.record import State
 from scone_preload.keys.store import now
-from scone_preload.volume.core import Core, Shape
-from scone_preload.volume.format import LOG_BLOCKS, Freshness, Mode, Superblock
+from scone_preload.volume.core import Core, Durable, Shape
+from scone_preload.volume.format import LOG_BLOCKS, Freshness, Mode, Slot, Superblock
 from scone_preload.volume.freshness import check_fresh, check_gone, check_place, gone, state_of
 from scone_preload.volume.keys import Keys
 from scone_preload.volume.place import (
@@ -35,7 +36,7 @@ from scone_preload.volume.slots import data_key, parse_copies
 from scone_preload.volume.superblock import open_superblock, read_raw, write_first
 
 Say = Callable[[str], None]
-ROOT_MODE = 0o755
+MakeSlot = Callable[[bytes, SecretBuffer, int], Slot]  # of the volume's id, its key, and the time
 ATTEMPTS = 3  # others may rename or remove a container between two looks
 
 
@@ -73,8 +74,9 @@ class Opened:
             self.container.close()
 
 
-def open_volume(asked: Asked, keys: Keys, say: Say) -> Opened:
-    """Open it, or make it where there is none and that is asked for; raise VolumeError, RolledBack, KeystoreError."""
+def open_volume(asked: Asked, keys: Keys, say: Say, make_slot: MakeSlot | None = None) -> Opened:
+    """Open it, or make it where there is none and that is asked for, with the slot that `make_slot` makes, else one of
+    the keystore's; raise VolumeError, RolledBack, KeystoreError."""
     if asked.freshness == Freshness.EPHEMERAL:
         return _ephemeral(asked)
     directory = real_directory(asked.directory)
@@ -85,7 +87,7 @@ def open_volume(asked: Asked, keys: Keys, say: Say) -> Opened:
         elif NEW in found:
             container = open_container(directory, NEW)
         elif asked.create:
-            return _make(asked, directory, keys, say)
+            return _make(asked, directory, keys, say, make_slot or keys.new_slot)
         else:
             raise VolumeMissing("no volume", directory, "make one: scone-volume create DIR")
         if not _is_current(container):
@@ -93,6 +95,58 @@ def open_volume(asked: Asked, keys: Keys, say: Say) -> Opened:
         elif container.name == CONTAINER or _finish(container, keys):
             return _open(asked, container, keys, say)
     raise VolumeError("volume changes its name again and again", directory, "see who else works there")
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A volume that is mounted read-only, and not compared with its anchor: `found` is what it is."""
+
+    container: Container
+    superblock: Superblock
+    core: Core
+    found: Durable
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A container, locked, for who reads it without the core. `state` is its anchor's, to be compared with what is
+    found (freshness.check_fresh); None where it has none."""
+
+    container: Container
+    superblock: Superblock
+    data_key: bytearray
+    state: State | None
+
+
+@contextmanager
+def readable(directory: str, keys: Keys, *, is_anchored: bool = True) -> Iterator[Readable]:
+    """A volume's container and data key, which is wiped at the end; raise VolumeError, KeystoreError, RolledBack.
+
+    Without `is_anchored` nobody asks the anchor.
+    """
+    real = real_directory(directory)
+    containers_in(real)
+    container = open_container(real, readonly=True)
+    try:
+        superblock, key = open_superblock(container.fd, keys.opener, container.path, keys.tried)
+        state = None
+        with key, _data_key(key, superblock) as raw:
+            if is_anchored and superblock.freshness.is_anchored:
+                state = check_place(keys.access.open(), superblock.volume_id, real)
+            yield Readable(container, superblock, raw, state)
+    finally:
+        container.close()
+
+
+@contextmanager
+def mounted_for_reading(directory: str, keys: Keys) -> Iterator[Mounted]:
+    """A volume as it is, whatever its anchor says; nothing is written. Raises VolumeError, KeystoreError."""
+    with readable(directory, keys, is_anchored=False) as volume:
+        core = _core(volume.container, volume.superblock)
+        try:
+            yield Mounted(volume.container, volume.superblock, core, core.mount(volume.data_key))
+        finally:
+            core.close()
 
 
 def _open(asked: Asked, container: Container, keys: Keys, say: Say) -> Opened:
@@ -105,7 +159,8 @@ def _open(asked: Asked, container: Container, keys: Keys, say: Say) -> Opened:
         undo.callback(core.close)
         store = keys.access.open() if superblock.freshness.is_anchored else None
         state = check_place(store, superblock.volume_id, container.directory) if store is not None else None
-        found = core.mount(_wiped(undo, key, superblock))
+        with _data_key(key, superblock) as raw:
+            found = core.mount(raw)
         if state is not None:
             check_fresh(state, found, container.path)
         if container.is_readonly:
@@ -120,7 +175,7 @@ def _open(asked: Asked, container: Container, keys: Keys, say: Say) -> Opened:
     return Opened(container, superblock, core, anchor)
 
 
-def _make(asked: Asked, directory: str, keys: Keys, say: Say) -> Opened:
+def _make(asked: Asked, directory: str, keys: Keys, say: Say, make_slot: MakeSlot) -> Opened:
     freshness = asked.freshness or Freshness.ROLLBACK_PROTECTED
     store = keys.access.open(create=True) if freshness.is_anchored else None
     before = check_gone(store, directory) if store is not None else None
@@ -130,7 +185,7 @@ def _make(asked: Asked, directory: str, keys: Keys, say: Say) -> Opened:
         key = SecretBuffer.of(os.urandom(32))
         undo.callback(key.close)
         volume_id, created = os.urandom(16), now()
-        slot = keys.new_slot(volume_id, key, created)
+        slot = make_slot(volume_id, key, created)
         mode = asked.mode or Mode.ENCRYPT
         superblock = Superblock(volume_id, mode, freshness, 1, created, LOG_BLOCKS, (slot,))
         container = make_container(directory)
@@ -138,7 +193,7 @@ def _make(asked: Asked, directory: str, keys: Keys, say: Say) -> Opened:
         core = _formatted(undo, container, superblock, key)
         if store is not None:
             if before is not None:
-                say(f"THE VOLUME THAT BELONGED TO {directory} IS GONE, and its policy allows to begin anew: it is empty now")
+                say(f"THE VOLUME OF {directory} IS GONE; as its policy allows, an empty one takes its place")
                 store.forget(before)
             store.register(volume_id, state_of(core.durable()), directory)
         container.settle()
@@ -173,15 +228,14 @@ def _mounted_new(undo: ExitStack, container: Container, superblock: Superblock, 
     info = os.stat(container.directory)
     maker = _core(container, superblock)
     undo.callback(maker.close)
-    raw = _wiped(undo, key, superblock)
-    mode = stat.S_IMODE(info.st_mode) if superblock.freshness != Freshness.EPHEMERAL else 0o1777
-    maker.format(raw, stat.S_IFDIR | mode, info.st_uid, info.st_gid)
-    maker.close()
-    core = _core(container, superblock)
-    undo.callback(core.close)
-    core.mount(raw)
+    mode = stat.S_IMODE(info.st_mode)
+    with _data_key(key, superblock) as raw:
+        maker.format(raw, stat.S_IFDIR | mode, info.st_uid, info.st_gid)
+        maker.close()
+        core = _core(container, superblock)
+        undo.callback(core.close)
+        core.mount(raw)
     core.checkpoint()
-    raw[:] = bytes(len(raw))
     return core
 
 
@@ -195,10 +249,13 @@ def _core(container: Container, superblock: Superblock) -> Core:
     return Core(container.fd, container.path, shape)
 
 
-def _wiped(undo: ExitStack, key: SecretBuffer, superblock: Superblock) -> bytearray:
+@contextmanager
+def _data_key(key: SecretBuffer, superblock: Superblock) -> Iterator[bytearray]:
     raw = data_key(key.view(), superblock.volume_id)
-    undo.callback(lambda: raw.__setitem__(slice(None), bytes(len(raw))))
-    return raw
+    try:
+        yield raw
+    finally:
+        raw[:] = bytes(len(raw))
 
 
 def _finish(container: Container, keys: Keys) -> bool:
@@ -239,7 +296,9 @@ def _check_asked(asked: Asked, superblock: Superblock, where: str) -> None:
     wanted = asked.freshness
     if wanted is not None and wanted.is_anchored != superblock.freshness.is_anchored:
         rule = f"volume was made with freshness {superblock.freshness.word}, and {wanted.word} is asked for"
-        raise VolumeError(rule, where, f'write freshness = "{superblock.freshness.word}" in the policy, or import it anew')
+        raise VolumeError(
+            rule, where, f'write freshness = "{superblock.freshness.word}" in the policy, or import it anew'
+        )
 
 
 def _words(superblock: Superblock) -> str:

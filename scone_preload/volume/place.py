@@ -14,6 +14,7 @@ import os
 import stat
 import struct
 import time
+from contextlib import ExitStack
 
 from scone_preload.errors import NotAVolume, VolumeBusy, VolumeError, VolumeMissing
 
@@ -39,9 +40,13 @@ class Container:
     def path(self) -> str:
         return f"{self.directory}/{self.name}"
 
-    def mark(self, state: int = RUNNING) -> None:
-        """Let others see that it is this process that holds it, and whether it is closing it."""
-        fcntl.fcntl(self.fd, fcntl.F_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, state, 1, 0))
+    def mark(self) -> None:
+        """Let others see that it is this process that holds it."""
+        fcntl.fcntl(self.fd, fcntl.F_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, RUNNING, 1, 0))
+
+    def mark_closing(self) -> None:
+        """Let others see that it is worth waiting for."""
+        fcntl.fcntl(self.fd, fcntl.F_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, CLOSING, 1, 0))
 
     def close(self) -> None:
         """Close it; the lock ends with the last descriptor."""
@@ -88,14 +93,13 @@ def open_container(directory: str, name: str = CONTAINER, *, readonly: bool = Fa
     path = f"{directory}/{name}"
     fd, readonly = _open(path, readonly=readonly)
     container = Container(directory, name, fd, is_readonly=readonly)
-    try:
+    with ExitStack() as undo:
+        undo.callback(container.close)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise NotAVolume("not a volume: it is no regular file", path, "name the directory of a volume")
         _lock(container, fcntl.LOCK_SH if readonly else fcntl.LOCK_EX)
         container.mark()
-    except BaseException:
-        container.close()
-        raise
+        undo.pop_all()
     return container
 
 

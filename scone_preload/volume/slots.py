@@ -68,9 +68,7 @@ def keystore_slot(volume_id: bytes, volume_key: Bytes, created: int, of: Slot, k
     return _wrapped(volume_id, volume_key, slot, key)
 
 
-def passphrase_slot(
-    volume_id: bytes, volume_key: Bytes, created: int, passphrase: bytes, cost: Cost = SCRYPT
-) -> Slot:
+def passphrase_slot(volume_id: bytes, volume_key: Bytes, created: int, passphrase: bytes, cost: Cost = SCRYPT) -> Slot:
     """A slot that a passphrase opens: by scrypt, which every `cryptography` has. Raises VolumeError on an empty one."""
     if not passphrase:
         raise VolumeError("empty passphrase", "passphrase", "give one of several words")
@@ -149,7 +147,9 @@ def with_slots(superblock: Superblock, slots: Sequence[Slot]) -> Superblock:
     if not slots:
         raise VolumeError("the last key slot can't be removed", "key slots", "add another first")
     if len(slots) > SLOTS_MAX:
-        raise VolumeError("no room for another key slot", f"{SLOTS_MAX} slots", "remove one: scone-volume rekey --remove")
+        raise VolumeError(
+            "no room for another key slot", f"{SLOTS_MAX} slots", "remove one: scone-volume rekey --remove"
+        )
     return replace(superblock, slots=tuple(slots), generation=superblock.generation + 1)
 
 

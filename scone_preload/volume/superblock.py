@@ -18,7 +18,9 @@ def read_raw(fd: int, where: str) -> bytes:
     try:
         return os.pread(fd, COPIES * BLOCK_SIZE, 0)
     except OSError as error:
-        raise VolumeError(f"volume can't be read ({error.strerror})", where, "see whether the disk is failing") from None
+        raise VolumeError(
+            f"volume can't be read ({error.strerror})", where, "see whether the disk is failing"
+        ) from None
 
 
 def open_superblock(fd: int, opener: Opener, where: str, tried: Callable[[], str]) -> tuple[Superblock, SecretBuffer]:
@@ -28,7 +30,9 @@ def open_superblock(fd: int, opener: Opener, where: str, tried: Callable[[], str
     """
     found = open_copies(parse_copies(read_raw(fd, where), where), opener, where)
     if found is None:
-        raise VolumeWrongKey(f"volume stays locked: {tried()}", where, "give what opens it: scone-volume rekey --list DIR")
+        raise VolumeWrongKey(
+            f"volume stays locked: {tried()}", where, "give what opens it: scone-volume rekey --list DIR"
+        )
     return found
 
 
