@@ -74,7 +74,7 @@ class Log:
 class Container:
     """A container and its data key; what its superblock says of it. The descriptor stays the caller's."""
 
-    def __init__(self, fd: int, data_key: bytes, *, log_blocks: int, is_plain: bool = False) -> None:
+    def __init__(self, fd: int, data_key: bytes | bytearray, *, log_blocks: int, is_plain: bool = False) -> None:
         self.log_blocks = log_blocks
         self.is_plain = is_plain  # mode `authenticate`: chunks of files stand in the clear
         self.first_block = LOG_BLOCK + log_blocks  # of chunks and nodes

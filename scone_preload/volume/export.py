@@ -11,7 +11,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 from scone_preload.errors import VolumeDamaged
 from scone_preload.volume.container import Bad
 from scone_preload.volume.layout import BLOCK, Record
-from scone_preload.volume.reading import TARGET_MAX, shown
+from scone_preload.volume.reading import TARGET_MAX, Node, shown
 from scone_preload.volume.target import Target
 from scone_preload.volume.tree import Damage, Lost, Step, Tree
 from scone_preload.volume.verify import Advance, Problem, damage_problem, record_problem
@@ -44,6 +44,11 @@ class Copier:
         self.seen: dict[int, bytes] = {}
         self._advance = advance
         self._total = 0
+
+    def copy_from(self, node: Node) -> None:
+        """A directory into the target, or one file by its own name."""
+        name = node.path.rpartition(b"/")[2]
+        self.copy(node.ino, b"" if S_ISDIR(node.record.mode) else b"/" + name)
 
     def copy(self, ino: int, under: bytes = b"") -> None:
         """Write a directory and all below it, or one file, as path `under` of the target (b"": as its root)."""

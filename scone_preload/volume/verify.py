@@ -48,6 +48,7 @@ class Tally:
     """What was read so far."""
 
     version: int = 0
+    tag: str = ""  # of that version, hexadecimal
     commits: int = 0
     files: int = 0
     directories: int = 0
@@ -112,7 +113,7 @@ class _Check:
         self.subdirectories: Counter[int] = Counter()
         self.is_complete = True  # all names could be read
         self.total = 0
-        tally.version, tally.commits = state.version, len(state.commits)
+        tally.version, tally.tag, tally.commits = state.version, state.tag.hex(), len(state.commits)
 
     def problems(self) -> Iterator[Problem]:
         yield from self._of_names()

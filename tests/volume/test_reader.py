@@ -58,7 +58,10 @@ def expected(writer: Writer) -> Found:
 
 def small(path: Path, **more: int) -> Writer:
     """A few files, after a checkpoint."""
-    writer = Writer(path, **more)
+    return fill(Writer(path, **more))
+
+
+def fill(writer: Writer) -> Writer:
     home = writer.make(ROOT_INO, b"home", DIRECTORY)
     text = writer.make(home, b"text", FILE)
     writer.write(text, b"hello\n")
