@@ -21,11 +21,12 @@ from scone_preload.volume.layout import BLOCK, LOG_BLOCK, SEAL, Checkpoint, Entr
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """Blocks that can't be believed: the first one, how many, and why."""
+    """Blocks that can't be believed: the first, how many, and why. `is_ours`: their tag fits, so a bug wrote them."""
 
     block: int
     count: int
     why: str
+    is_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ class Container:
         try:
             is_last, items = layout.parse_batch(body)
         except ValueError as error:
-            return Bad(LOG_BLOCK + at, seal.blocks, str(error))
+            return Bad(LOG_BLOCK + at, seal.blocks, str(error), is_ours=True)
         return Batch(seal, LOG_BLOCK + at, behind, is_last, items)
 
     def _unseal(self, seal: Seal, raw: bytes, before: bytes) -> bytes | None:

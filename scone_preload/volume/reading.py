@@ -33,7 +33,10 @@ def open_state(container: Container, where: str) -> State:
     if slot.checkpoint is None:
         rule = f"volume is damaged or was tampered with: no checkpoint opens ({slot.why})"
         raise VolumeDamaged(rule, f"{where} bytes {2 * BLOCK}..{4 * BLOCK - 1}", REMEDY)
-    return state_behind(container, slot)
+    state = state_behind(container, slot)
+    if state.log.broken and state.log.broken.is_ours:
+        raise VolumeDamaged(f"volume is damaged: {why(state.log.broken)}", where, REMEDY)
+    return state
 
 
 def damaged(path: bytes, damage: Damage) -> VolumeDamaged:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from scone_preload.errors import VolumeDamaged
 from scone_preload.volume.container import Container
-from scone_preload.volume.layout import BLOCK, FAN, ROOT_INO
+from scone_preload.volume.layout import BLOCK, FAN, LOG_BLOCK, ROOT_INO
 from scone_preload.volume.reading import Reader, open_state
 from scone_preload.volume.tree import State
 from tests.volume.writer import KEY, Writer
@@ -144,3 +145,28 @@ def change(writer: Writer, rng: random.Random) -> None:
     else:
         at = rng.choice((0, rng.randrange(600))) * BLOCK + rng.randrange(99)
         writer.write(ino, rng.randbytes(rng.randrange(3 * BLOCK)), at)
+
+
+def test_a_batch_of_ours_that_contradicts_itself_is_damage_and_no_end(tmp_path: Path) -> None:
+    writer = small(tmp_path / "v")
+    writer._write_batch(b"\1\0\0\0\1\0\0\0")
+    with pytest.raises(VolumeDamaged, match=r"container bytes 16384\.\.20479: a batch of 0 items that says 1"):
+        everything(writer)
+
+
+def test_batches_of_another_past_are_none(tmp_path: Path) -> None:
+    """Two runs from one checkpoint: a batch of the one isn't taken for the next of the other."""
+    pasts = []
+    for name in (b"a", b"b"):
+        writer = small(tmp_path / name.decode())
+        for _ in range(2):
+            writer.write(writer.make(ROOT_INO, name, FILE), name)
+            name *= 2
+            writer.commit()
+        pasts.append(writer)
+    with pasts[0].path.open("rb") as file:
+        file.seek((LOG_BLOCK + 1) * BLOCK)
+        pasts[1].put(LOG_BLOCK + 1, file.read(BLOCK))
+    found = everything(pasts[1])
+    assert b"/b" in found
+    assert not {b"/bb", b"/aa"} & set(found)
