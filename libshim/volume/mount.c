@@ -115,8 +115,11 @@ static long take_in(struct volume *volume, const struct volume_seal *seal, const
 	return 0;
 }
 
-/* Batches of a commit that was taken back may still stand in the log: the versions that they could have are left out, so that none
- * ever follows a newer checkpoint or batch. */
+/*
+ * Nothing is written: whoever keeps an anchor has to compare it first. The first checkpoint, which everything that changes waits
+ * for, jumps over all versions that an earlier mount can have given: what the host held back of it is neither followed, nor ever
+ * newer than what an anchor knows of this mount.
+ */
 long volume_mount(struct volume *volume, const struct volume_shape *shape, const uint8_t key[VOLUME_KEY_SIZE],
 		  struct volume_found *found)
 {
@@ -132,9 +135,8 @@ long volume_mount(struct volume *volume, const struct volume_shape *shape, const
 	VOL_TRY(result == -EIO ? -EBADMSG : result);
 	arena->durable_version = found->version;
 	memcpy(arena->durable_tag, found->tag, sizeof found->tag);
-	arena->version = found->version + arena->log_blocks + 1;
+	arena->version = found->version | UINT32_MAX;
 	arena->log_is_broken = 1;
-	VOL_TRY(volume_checkpoint(volume, false));
 	arena->is_mounted = 1;
 	return 0;
 }
