@@ -210,7 +210,7 @@ static long commit_by_log(struct volume *volume)
 	if (__atomic_load_n(&arena->dirty, __ATOMIC_RELAXED) > FLUSH_BEFORE)
 		VOL_TRY(cache_flush_to(volume, 0));
 	log_begin(volume, &writer);
-	names_lock(volume);
+	VOL_TRY(names_lock(volume));
 	result = commit_collect(volume, &writer);
 	names_unlock(volume);
 	if (!result)

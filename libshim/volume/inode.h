@@ -39,8 +39,8 @@ struct vol_inode {
 };
 
 /* The tree's lock: names.c's, who takes it over from a dead thread undoes what that one left undone. A commit holds it while it
- * collects what is to be logged, so that no half of a change is. */
-void names_lock(struct volume *volume);
+ * collects what is to be logged, so that no half of a change is. An error (of the store, while undoing): the lock is not held. */
+VOL_NODISCARD long names_lock(struct volume *volume);
 void names_unlock(struct volume *volume);
 
 /* Before a change, and before any lock is taken: commits, or makes a checkpoint, when so much waits for one that what is kept

@@ -30,6 +30,7 @@ void log_begin(struct volume *volume, struct log_writer *writer)
 {
 	*writer = (struct log_writer){ .head = volume->arena->log_head, .used = volume->arena->log_used,
 				       .size = sizeof(struct volume_batch) };
+	memcpy(writer->tag, volume->arena->durable_tag, sizeof writer->tag);	/* what the log has is durable: see log_is_broken */
 }
 
 long log_add(struct volume *volume, struct log_writer *writer, enum volume_item_kind kind, uint64_t ino, const void *item,
@@ -76,7 +77,7 @@ long log_write(struct volume *volume, struct log_writer *writer, bool is_last)
 	memcpy(body(volume), &batch, sizeof batch);
 	memset(body(volume) + writer->size, 0, (uint64_t)blocks * VOLUME_BLOCK - HEAD - writer->size);
 	cipher_begin(volume);
-	cipher_seal_body(volume, &seal, body(volume), writer->size);
+	cipher_seal_body(volume, &seal, writer->tag, body(volume), writer->size);
 	cipher_end(volume);
 	memcpy(arena->log_buffer, &seal, sizeof seal);
 	VOL_TRY(volume->host->write(volume->context, arena->log_buffer, (uint64_t)blocks * VOLUME_BLOCK,
@@ -90,8 +91,8 @@ long log_write(struct volume *volume, struct log_writer *writer, bool is_last)
 	return 0;
 }
 
-/* Reads one at that block: 1 if it is the one of that version. */
-static long read_at(struct volume *volume, uint32_t at, uint64_t version, struct volume_seal *seal)
+/* Reads one at that block: 1 if it is the one of that version, behind the one with that tag. */
+static long read_at(struct volume *volume, uint32_t at, uint64_t version, const uint8_t *before, struct volume_seal *seal)
 {
 	struct volume_arena *arena = volume->arena;
 	uint64_t place = (uint64_t)(VOLUME_LOG_BLOCK + at) * VOLUME_BLOCK;
@@ -108,7 +109,7 @@ static long read_at(struct volume *volume, uint32_t at, uint64_t version, struct
 		VOL_TRY(volume->host->read(volume->context, arena->log_buffer + VOLUME_BLOCK,
 					   (uint64_t)(blocks_of(seal->size) - 1) * VOLUME_BLOCK, place + VOLUME_BLOCK));
 	cipher_begin(volume);
-	is_right = cipher_open_body(volume, seal, body(volume), seal->size);
+	is_right = cipher_open_body(volume, seal, before, body(volume), seal->size);
 	cipher_end(volume);
 	return is_right;
 }
@@ -117,11 +118,11 @@ long log_read(struct volume *volume, struct log_place *place, const struct volum
 {
 	struct volume_seal seal;
 	uint32_t at = place->head;
-	long result = read_at(volume, at, place->version, &seal);
+	long result = read_at(volume, at, place->version, place->tag, &seal);
 
 	if (result == 0 && at) {
 		at = 0;
-		result = read_at(volume, at, place->version, &seal);
+		result = read_at(volume, at, place->version, place->tag, &seal);
 	}
 	if (result <= 0)
 		return result < 0 ? -EIO : 0;

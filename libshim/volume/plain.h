@@ -1,23 +1,72 @@
 /*
- * plain.h - volumes for code with a libc: the runtime host, scone-volume, tests. Only in build/libvolume.so, not in shims.
+ * plain.h - bytes and strings for code that has no libc.
  *
- * Owns: struct volume_host made of libc calls. Must never: be called by the core. Used by: Python, through ctypes.
+ * Owns: copying, comparing and measuring small things, inline. Must never: touch memory of the program that may not be there.
+ * Used by: names.c and its parts, undo.c, file.c, lock.c.
  */
 #ifndef SCONE_VOLUME_PLAIN_H
 #define SCONE_VOLUME_PLAIN_H
 
-#include "volume.h"
+#include <stdint.h>
+#include <stdbool.h>
 
-/* Told of tampering and damage, by the thread that found it. */
-typedef void volume_plain_report(uint64_t ino, uint64_t at, uint64_t size, const char *why);
+/* Copies; `to` may stand before `from` in the same memory. By words: most of what is copied is a name or a record. */
+static inline void plain_copy(void *to, const void *from, uint64_t size)
+{
+	uint8_t *target = to;
+	const uint8_t *source = from;
 
-/*
- * Maps an arena (a memfd, made as long as it must be) and takes hold of a container (a descriptor; it stays the caller's, as the
- * arena's does). `report` may be NULL: then it is written to stderr. 0 and *volume, or -errno.
- */
-VOL_NODISCARD long volume_plain_open(struct volume **volume, int arena_fd, int container_fd, volume_plain_report *report);
+	for (; size >= 8; size -= 8, target += 8, source += 8)
+		__builtin_memcpy(target, source, 8);
+	for (; size; size--)
+		*target++ = *source++;
+}
 
-/* Unmaps. The arena lives on in its memfd. */
-void volume_plain_close(struct volume *volume);
+/* Copies to a place that may stand behind `from` in the same memory. */
+static inline void plain_copy_up(void *to, const void *from, uint64_t size)
+{
+	uint8_t *target = to;
+	const uint8_t *source = from;
+
+	while (size--)
+		target[size] = source[size];
+}
+
+static inline void plain_clear(void *to, uint64_t size)
+{
+	uint8_t *target = to;
+
+	for (; size >= 8; size -= 8, target += 8)
+		__builtin_memset(target, 0, 8);
+	for (; size; size--)
+		*target++ = 0;
+}
+
+static inline bool plain_equal(const void *a, const void *b, uint64_t size)
+{
+	const uint8_t *left = a, *right = b;
+	uint64_t one, other;
+
+	for (; size >= 8; size -= 8, left += 8, right += 8) {
+		__builtin_memcpy(&one, left, 8);
+		__builtin_memcpy(&other, right, 8);
+		if (one != other)
+			return false;
+	}
+	for (; size; size--)
+		if (*left++ != *right++)
+			return false;
+	return true;
+}
+
+/* Bytes before the NUL, at most `limit`. */
+static inline uint64_t plain_size(const char *string, uint64_t limit)
+{
+	uint64_t size = 0;
+
+	while (size < limit && string[size])
+		size++;
+	return size;
+}
 
 #endif
