@@ -37,6 +37,7 @@ enum enclave_flags {
 	FLAG_LIVE          = 1u << 8,	/* counts are to be read while the process runs (live.c) */
 	FLAG_LATENCY       = 1u << 9,	/* and each call is timed */
 	FLAG_LOG           = 1u << 10,	/* the runtime writes what the shim has to say */
+	FLAG_VOLUMES       = 1u << 11,	/* the answer to HELLO brings volumes */
 };
 
 struct enclave {
