@@ -24,6 +24,14 @@ enum { VOL_MAY_EXECUTE = 1, VOL_MAY_WRITE = 2, VOL_MAY_READ = 4 };	/* as access(
 /* 0 or -EACCES. */
 VOL_NODISCARD long names_permit(const struct volume_record *record, const struct vol_who *who, uint32_t wanted);
 
+/* What a new inode has from its directory: of a setgid one its group, and a directory that bit as well. names_create does
+ * it by itself; for O_TMPFILE. */
+void names_inherit(const struct volume_record *directory, const struct vol_who *who, struct volume_record *record);
+
+/* record.parent of what is no directory, has no name (nlink 0), and gets none by names_link: it had one, or O_TMPFILE came with
+ * O_EXCL. */
+#define NAMES_WAS_NAMED (~0ULL)
+
 /* Where a path led. */
 struct vol_where {
 	struct vol_inode *directory;	/* that the last name is in; the caller's to put. NULL once it led out */
@@ -73,6 +81,13 @@ VOL_NODISCARD long names_rename(struct volume *volume, struct vol_inode *from, c
 
 /* What a symbolic link holds: its size, cut at `size`. */
 VOL_NODISCARD long names_readlink(struct volume *volume, struct vol_inode *inode, char *to, uint64_t size);
+
+/* For a commit: between these no change of names is half done, so what is collected meanwhile is a tree that fits together. No
+ * lock of inode.h's list is held by the caller, nor the commit's own lock by anyone who waits for the tree's: changes of names
+ * write directories with the tree's lock held, and so must not start a commit. An error (-EIO: what a killed thread
+ * left half done can't be taken back now): not frozen. */
+VOL_NODISCARD long names_freeze(struct volume *volume);
+void names_thaw(struct volume *volume);
 
 /* getdents64: fills `to` (trusted memory) with struct linux_dirent64 from *position on, "." and ".." first; bytes, 0 at the
  * end, -EINVAL when not one fits. Names that stay are given once whatever else changes meanwhile. */
