@@ -92,6 +92,28 @@ uint32_t hold_find(struct mount *mount, enum hold_kind kind, const void *object,
 	return 0;
 }
 
+static void map_count(struct vol_inode *inode, bool is_writing, int32_t more)
+{
+	__atomic_fetch_add(&inode->mapped, (uint32_t)more, __ATOMIC_ACQ_REL);
+	if (is_writing)
+		__atomic_fetch_add(&inode->mapped_writable, (uint32_t)more, __ATOMIC_ACQ_REL);
+}
+
+long hold_map(struct mount *mount, enum hold_kind kind, struct vol_inode *inode)
+{
+	long hold;
+
+	inode_share(inode);
+	map_count(inode, kind == HOLD_MAP_WRITING, 1);
+	hold = hold_new(mount, kind, inode);
+	if (hold < 0) {
+		map_count(inode, kind == HOLD_MAP_WRITING, -1);
+		inode_put(&mount->volume, inode);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 /* What a hold was: its user goes, and what goes with it. */
 static void object_put(struct mount *mount, const struct hold *hold)
 {
@@ -106,9 +128,14 @@ static void object_put(struct mount *mount, const struct hold *hold)
 	case HOLD_SENT:
 		file_put(volume, object);
 		break;
+	case HOLD_MAP_WRITING:		/* what it wrote is found while it still counts */
+		if (inode_scan(volume, object) < 0)
+			volume_host.report(mount, ((struct vol_inode *)object)->ino, 0, 0, "a mapping could not be saved");
+		map_count(object, true, -1);
+		inode_put(volume, object);
+		break;
 	case HOLD_MAP:
-		maps_scan(object);
-		__atomic_fetch_sub(&((struct vol_inode *)object)->mapped, 1, __ATOMIC_ACQ_REL);
+		map_count(object, false, -1);
 		inode_put(volume, object);
 		break;
 	case HOLD_DIRECTORY:
@@ -153,6 +180,17 @@ void holds_reap(struct mount *mount)
 	}
 }
 
+void hold_release(struct mount *mount, enum hold_kind kind, const void *object)
+{
+	uint32_t found = hold_find(mount, kind, object, 0);
+	struct hold seen;
+
+	if (!found)
+		return;
+	seen = holds_of(mount)->hold[found - 1];
+	hold_drop(mount, found - 1, &seen);
+}
+
 void holds_drop_own(struct mount *mount, enum hold_kind kind)
 {
 	uint32_t found = 0;
@@ -174,15 +212,16 @@ static void hold_copy(struct mount *mount, const struct hold *hold)
 		file_share(object);
 	else
 		inode_share(object);
-	if (hold->kind == HOLD_MAP)
-		__atomic_fetch_add(&((struct vol_inode *)object)->mapped, 1, __ATOMIC_ACQ_REL);
+	if (hold->kind == HOLD_MAP || hold->kind == HOLD_MAP_WRITING)
+		map_count(object, hold->kind == HOLD_MAP_WRITING, 1);
 	if (hold_put(mount, thread_number(), hold->kind | IS_PENDING, hold->at) < 0)
 		die("a volume can't count more open files");
 }
 
 void volumes_clone_begin(bool has_own_memory)
 {
-	static const bool copied[] = { [HOLD_FILE] = true, [HOLD_DIRECTORY] = true, [HOLD_MAP] = true, [HOLD_SENT] = false };
+	const uint32_t copied = 1u << HOLD_FILE | 1u << HOLD_DIRECTORY |
+				(has_own_memory ? 1u << HOLD_MAP | 1u << HOLD_MAP_WRITING : 0);
 
 	open_files_lock();
 	for (uint32_t m = 0; m < mount_count; m++) {
@@ -192,8 +231,7 @@ void volumes_clone_begin(bool has_own_memory)
 		for (uint32_t i = 0; i < high && i < HOLDS_MAX; i++) {
 			struct hold seen = holds->hold[i];
 
-			if (seen.process == process && seen.kind <= HOLD_SENT && copied[seen.kind] &&
-			    (seen.kind != HOLD_MAP || has_own_memory))
+			if (seen.process == process && seen.kind < HOLD_KINDS && copied & 1u << seen.kind)
 				hold_copy(&mounts[m], &seen);
 		}
 	}

@@ -19,6 +19,14 @@
 #include "shield.h"
 #include "../volume/file.h"
 
+/* Numbers that the C library's headers may not know yet. */
+#ifndef __NR_cachestat
+#define __NR_cachestat 451
+#endif
+#ifndef __NR_fchmodat2
+#define __NR_fchmodat2 452
+#endif
+
 struct mount {
 	struct volume volume;
 	struct vol_inode *root;
@@ -54,7 +62,7 @@ void process_changed(void);
 
 /* ---- holds ---- */
 
-enum hold_kind { HOLD_FREE, HOLD_FILE, HOLD_DIRECTORY, HOLD_MAP, HOLD_SENT };
+enum hold_kind { HOLD_FREE, HOLD_FILE, HOLD_DIRECTORY, HOLD_MAP, HOLD_MAP_WRITING, HOLD_SENT, HOLD_KINDS };
 
 /* A hold on `object`, which lies in the mount's arena, and one user of which it takes over. Its number + 1, or -ENFILE (then
  * the user is still the caller's). */
@@ -67,7 +75,13 @@ void hold_free(struct mount *mount, uint32_t hold);
 uint32_t hold_find(struct mount *mount, enum hold_kind kind, const void *object, uint32_t after);
 void *hold_object(struct mount *mount, uint32_t hold);
 
-/* Gives back what dead processes held, and what this one held by kinds whose bit is set. */
+/* A hold on a mapping of the inode, which counts there. 0 or -errno. */
+NODISCARD long hold_map(struct mount *mount, enum hold_kind kind, struct vol_inode *inode);
+
+/* This process's hold of that kind on the object goes, with its user. */
+void hold_release(struct mount *mount, enum hold_kind kind, const void *object);
+
+/* Gives back what dead processes held, and what this one holds of a kind. */
 void holds_reap(struct mount *mount);
 void holds_drop_own(struct mount *mount, enum hold_kind kind);
 
@@ -148,9 +162,6 @@ NODISCARD long file_copy_range(struct frame *frame);
 NODISCARD long file_map(struct open_file *open, struct frame *frame);	/* volume_map.c */
 bool maps_meet(uint32_t nr);
 long maps_serve(struct frame *frame);
-void maps_scan(struct vol_inode *inode);
-NODISCARD long maps_clone_begin(void);
-void maps_clone_end(bool is_child);
 
 /* ---- paths ---- */
 

@@ -16,7 +16,6 @@ struct map {
 	struct mount *mount;
 	struct vol_inode *inode;
 	bool may_write;			/* the file was open for it */
-	bool is_counted;		/* in inode->mapped_writable */
 };
 
 static struct { struct mutex lock; uint32_t count; struct map map[MAPS_MAX]; } *maps;
@@ -35,49 +34,34 @@ static bool maps_make(void)
 	return maps;
 }
 
+static enum hold_kind kind_of(const struct map *map)
+{
+	return map->may_write ? HOLD_MAP_WRITING : HOLD_MAP;
+}
+
 static void map_drop(struct map *map)
 {
-	uint32_t hold = hold_find(map->mount, HOLD_MAP, map->inode, 0);
-	struct volume *volume = &map->mount->volume;
-
-	if (map->is_counted) {
-		maps_scan_in(volume, map->inode);
-		__atomic_fetch_sub(&map->inode->mapped_writable, 1, __ATOMIC_ACQ_REL);
-	}
-	__atomic_fetch_sub(&map->inode->mapped, 1, __ATOMIC_ACQ_REL);
-	if (hold)
-		hold_free(map->mount, hold);
-	inode_put(volume, map->inode);
+	hold_release(map->mount, kind_of(map), map->inode);
 	*map = (struct map){ 0 };
 }
 
-/* A copy of the record, for another part of it. Under the lock. */
+/* A record like the other, for another part of it. Under the lock. */
 static long map_add(const struct map *like, uint64_t start, uint64_t end)
 {
-	for (uint32_t i = 0; i < MAPS_MAX; i++) {
-		struct map *map = &maps->map[i];
-		long hold;
+	uint32_t i = 0;
 
-		if (map->end)
-			continue;
-		inode_share(like->inode);
-		hold = hold_new(like->mount, HOLD_MAP, like->inode);
-		if (hold < 0) {
-			inode_put(&like->mount->volume, like->inode);
-			return -ENOMEM;
-		}
-		__atomic_fetch_add(&like->inode->mapped, 1, __ATOMIC_ACQ_REL);
-		if (like->may_write)
-			__atomic_fetch_add(&like->inode->mapped_writable, 1, __ATOMIC_ACQ_REL);
-		*map = *like;
-		map->is_counted = like->may_write;
-		map->at = like->at + (start - like->start);
-		map->start = start;
-		map->end = end;
-		maps->count = maps->count <= i ? i + 1 : maps->count;
-		return 0;
-	}
-	return -ENOMEM;
+	while (i < MAPS_MAX && maps->map[i].end)
+		i++;
+	if (i == MAPS_MAX)
+		return -ENOMEM;
+	TRY(hold_map(like->mount, kind_of(like), like->inode));
+	maps->map[i] = *like;
+	maps->map[i].at = like->at + (start - like->start);
+	maps->map[i].start = start;
+	maps->map[i].end = end;
+	if (maps->count <= i)
+		maps->count = i + 1;
+	return 0;
 }
 
 /* Nothing of a volume is mapped there any more. Under the lock. */
@@ -272,9 +256,8 @@ static long map_sync(uint64_t start, uint64_t end, uint32_t flags)
 	for (uint32_t i = 0; i < maps->count; i++) {
 		struct map *map = &maps->map[i];
 
-		if (map->end <= start || map->start >= end || !map->is_counted)
+		if (map->end <= start || map->start >= end || !map->may_write)
 			continue;
-		TRY(inode_scan(&map->mount->volume, map->inode));
 		dirty = map->mount;
 	}
 	return dirty && flags & SYNC_NOW ? volume_commit(&dirty->volume) : 0;

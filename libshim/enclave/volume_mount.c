@@ -149,6 +149,7 @@ void volumes_adopt(void)
 	current_adopt();
 	for (uint32_t i = 0; i < mount_count; i++) {
 		holds_drop_own(&mounts[i], HOLD_MAP);
+		holds_drop_own(&mounts[i], HOLD_MAP_WRITING);
 		holds_reap(&mounts[i]);
 	}
 }

@@ -131,7 +131,7 @@ static long change_begin(struct mount *mount, struct vol_inode *inode)
 	if (mount->is_readonly)
 		return -EROFS;
 	TRY(volume_make_room(&mount->volume));
-	names_lock(&mount->volume);
+	TRY(names_lock(&mount->volume));
 	vol_lock(&mount->volume, &inode->lock);
 	return 0;
 }
