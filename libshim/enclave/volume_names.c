@@ -33,15 +33,11 @@ long serve_mkdir(struct frame *frame, struct spot *spot)
 	const struct vol_who *who = who_asks();
 	uint32_t mode = (uint32_t)frame->arg[frame->nr == __NR_mkdirat ? 2 : 1];
 	struct vol_inode *inode;
-	struct volume_record record;
-	bool is_inherited;
+	struct volume_record record = { .mode = S_IFDIR | (mode & 01777 & ~file_mask), .uid = who->uid, .gid = who->gid };
 
 	TRY(is_free(spot, true));
-	is_inherited = spot->where.directory->record.mode & S_ISGID;
-	record = (struct volume_record){
-		.mode = S_IFDIR | (mode & 01777 & ~file_mask) | (is_inherited ? S_ISGID : 0), .uid = who->uid,
-		.gid = is_inherited ? spot->where.directory->record.gid : who->gid };
-	TRY(names_create(&spot->mount->volume, spot->where.directory, spot->where.name, spot->where.name_size, &record, who, &inode));
+	TRY(names_create(&spot->mount->volume, spot->where.directory, spot->where.name, spot->where.name_size, &record, who,
+			 &inode));
 	inode_put(&spot->mount->volume, inode);
 	return 0;
 }
@@ -113,7 +109,8 @@ long serve_mknod(struct frame *frame, struct spot *spot)
 	if ((mode & S_IFMT) && (mode & S_IFMT) != S_IFREG)
 		return volume_refuse(spot->mount, (uint32_t)frame->nr, "a volume keeps no pipes, sockets and devices", -EPERM);
 	record = (struct volume_record){ .mode = S_IFREG | (mode & 07777 & ~file_mask), .uid = who->uid, .gid = who->gid };
-	TRY(names_create(&spot->mount->volume, spot->where.directory, spot->where.name, spot->where.name_size, &record, who, &inode));
+	TRY(names_create(&spot->mount->volume, spot->where.directory, spot->where.name, spot->where.name_size, &record, who,
+			 &inode));
 	inode_put(&spot->mount->volume, inode);
 	return 0;
 }

@@ -393,13 +393,11 @@ static long file_open(struct mount *mount, struct vol_inode *inode, struct vol_i
 	return open_file_install(mount, file, flags);
 }
 
-static struct volume_record record_of(const struct vol_inode *directory, uint32_t mode)
+static struct volume_record record_of(uint32_t mode)
 {
 	const struct vol_who *who = who_asks();
-	bool is_inherited = directory->record.mode & S_ISGID;
 
-	return (struct volume_record){ .mode = S_IFREG | (mode & 07777 & ~file_mask), .uid = who->uid,
-				       .gid = is_inherited ? directory->record.gid : who->gid };
+	return (struct volume_record){ .mode = S_IFREG | (mode & 07777 & ~file_mask), .uid = who->uid, .gid = who->gid };
 }
 
 /* O_TMPFILE: one without a name. */
@@ -417,7 +415,10 @@ static long open_nameless(struct spot *spot, uint32_t flags, uint32_t mode)
 	if (mount->is_readonly)
 		return -EROFS;
 	TRY(names_permit(&spot->where.inode->record, who_asks(), VOL_MAY_WRITE | VOL_MAY_EXECUTE));
-	record = record_of(spot->where.inode, mode);
+	record = record_of(mode);
+	names_inherit(&spot->where.inode->record, who_asks(), &record);
+	if (flags & O_EXCL)
+		record.parent = NAMES_WAS_NAMED;
 	TRY(inode_new(&mount->volume, &record, &inode));
 	result = file_open(mount, inode, spot->where.inode, flags & ~(uint32_t)TMPFILE_);
 	inode_put(&mount->volume, inode);
@@ -438,7 +439,7 @@ static long open_new(struct spot *spot, uint32_t flags, uint32_t mode)
 		return -EISDIR;
 	if (mount->is_readonly)
 		return -EROFS;
-	record = record_of(spot->where.directory, mode);
+	record = record_of(mode);
 	TRY(names_create(&mount->volume, spot->where.directory, spot->where.name, spot->where.name_size, &record, who_asks(),
 			 &inode));
 	result = file_open(mount, inode, spot->where.directory, flags);
