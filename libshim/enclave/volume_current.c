@@ -115,9 +115,12 @@ static bool current_find(void)
 
 void current_after_fork(void)
 {
+	bool was_inside = current.inode;
+
 	current.lock = (struct mutex){ 0 };
 	current.inode = NULL;
-	(void)current_find();
+	if (!current_find() && was_inside)
+		die("the current directory, in a volume, was lost over a fork");
 }
 
 /* The first image may start in a directory that a volume's place covers. */

@@ -229,11 +229,32 @@ static struct mount *links_walk(struct walk *walk, const char **rest, int *descr
 
 /* ---- the whole way ---- */
 
+/* A volume's place and "..": no link stands in it, so its parent is that by its text. */
+static void parent_fold(const struct mount *mount, char *path)
+{
+	uint32_t parent = mount->place_size, from = mount->place_size + 3;
+	size_t to;
+
+	if (!string_starts(path, mount->place) || !string_starts(path + mount->place_size, "/..") ||
+	    (path[from] && path[from] != '/'))
+		return;
+	while (parent && path[--parent] != '/')
+		;
+	to = parent;
+	if (!path[from])
+		path[to++] = '/';
+	for (; path[from]; from++)
+		path[to++] = path[from];
+	path[to] = 0;
+}
+
 static long walk_inside(struct spot *spot, struct mount *mount, struct vol_inode *start, const char *path, uint32_t flags)
 {
 	TRY(names_walk(&mount->volume, start, path, mount->place, flags, who_asks(), &spot->where));
 	spot->mount = spot->where.directory || spot->where.inode ? mount : NULL;
 	spot->is_moved = !spot->mount;
+	if (spot->is_moved)
+		parent_fold(mount, spot->where.path);
 	return 0;
 }
 

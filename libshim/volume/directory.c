@@ -2,12 +2,12 @@
  * directory.c - the bytes of directories: records of names in chunks.
  *
  * Owns: how records lie in a chunk, where there is room for one. Must never: move a record (positions of getdents and the index
- * stay valid), or follow a size that was not checked. Called by: name_index.c, tree.c, names*.c.
+ * stay valid), or follow a size that was not checked. Called by: name_index.c, names_tree.c, names*.c.
  *
  * A removed name leaves its record, with number 0. Records of that kind that follow one another are made one when a new name
  * needs the room; a name also fits into what the record before it has too much.
  */
-#include "tree.h"
+#include "names_tree.h"
 
 enum { NAME_ALIGN = 8 };
 

@@ -2,12 +2,12 @@
  * name_index.c - which record of which directory has a name: a hash table in the arena, so that most lookups read one record.
  *
  * Owns: the table's slots behind struct names_tree, and names_tree.known. Must never: be believed without the directory's own
- * bytes, except that a name of a directory that is listed and isn't in it doesn't exist. Called by: tree.c, names_change.c.
+ * bytes, except that a name of a directory that is listed and isn't in it doesn't exist. Called by: names_tree.c, names_change.c.
  *
  * Open addressing, at most half full; a removal moves what follows up, so there are no marks of removed ones. It is never
  * repaired: whenever it may be wrong, or is full, it starts anew.
  */
-#include "tree.h"
+#include "names_tree.h"
 
 static struct index_slot *slots_of(const struct names_tree *tree)
 {

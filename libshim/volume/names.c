@@ -4,7 +4,7 @@
  * Owns: permissions, getdents64, the way from a directory back to its path. Must never: change a directory. Called by:
  * enclave/volume_*.c, by names.h; names_walk.c, names_change.c.
  */
-#include "tree.h"
+#include "names_tree.h"
 
 enum { LIST_DOT, LIST_UP, LIST_NAMES, LOOKS = 4, DEPTH_MAX = 4096, TYPE_DIR = 4 };
 
@@ -58,8 +58,7 @@ long names_find(struct volume *volume, struct vol_inode *directory, const char *
 {
 	struct vol_inode *inode;
 
-	if (name_size > VOLUME_NAME_MAX)
-		return -ENAMETOOLONG;
+	VOL_TRY(name_check(directory, name_size));
 	VOL_TRY(tree_get(volume, directory, name, name_size, &inode));
 	*ino = inode->ino;
 	inode_put(volume, inode);
@@ -83,9 +82,9 @@ static long chunk_look(struct volume *volume, struct vol_inode *directory, uint6
 		if (tree_is_same(tree, sequence))
 			return result;
 	}
-	VOL_TRY(tree_lock(volume));
+	VOL_TRY(names_lock(volume));
 	result = chunk_read(volume, directory, index, chunk);
-	tree_unlock(volume);
+	names_unlock(volume);
 	return result;
 }
 
@@ -215,10 +214,10 @@ long names_path(struct volume *volume, struct vol_inode *directory, char *to, ui
 
 	if (!size)
 		return -ERANGE;
-	VOL_TRY(tree_lock(volume));
+	VOL_TRY(names_lock(volume));
 	inode_share(directory);
 	result = climb(volume, directory, to, &left);
-	tree_unlock(volume);
+	names_unlock(volume);
 	return result < 0 ? result : settle(to, size, left);
 }
 
@@ -232,7 +231,7 @@ long names_path_in(struct volume *volume, struct vol_inode *directory, struct vo
 		return names_path(volume, inode, to, size);
 	if (!size)
 		return -ERANGE;
-	VOL_TRY(tree_lock(volume));
+	VOL_TRY(names_lock(volume));
 	result = directory_name_of(volume, directory, inode->ino, name);
 	if (result > 0)
 		result = prepend(to, &left, name, (uint32_t)result);
@@ -240,6 +239,6 @@ long names_path_in(struct volume *volume, struct vol_inode *directory, struct vo
 		inode_share(directory);
 		result = climb(volume, directory, to, &left);
 	}
-	tree_unlock(volume);
+	names_unlock(volume);
 	return result < 0 ? result : settle(to, size, left);
 }

@@ -46,6 +46,7 @@ struct vol_where {
 enum {
 	WALK_FOLLOW = 1,		/* the last name, too, if it is a link */
 	WALK_PARENT_ONLY = 2,		/* don't look the last name up */
+	WALK_CREATE = 4,		/* open(2) with O_CREAT: a slash behind the last name is -EISDIR */
 };
 
 /*
@@ -81,13 +82,6 @@ VOL_NODISCARD long names_rename(struct volume *volume, struct vol_inode *from, c
 
 /* What a symbolic link holds: its size, cut at `size`. */
 VOL_NODISCARD long names_readlink(struct volume *volume, struct vol_inode *inode, char *to, uint64_t size);
-
-/* For a commit: between these no change of names is half done, so what is collected meanwhile is a tree that fits together. No
- * lock of inode.h's list is held by the caller, nor the commit's own lock by anyone who waits for the tree's: changes of names
- * write directories with the tree's lock held, and so must not start a commit. An error (-EIO: what a killed thread
- * left half done can't be taken back now): not frozen. */
-VOL_NODISCARD long names_freeze(struct volume *volume);
-void names_thaw(struct volume *volume);
 
 /* getdents64: fills `to` (trusted memory) with struct linux_dirent64 from *position on, "." and ".." first; bytes, 0 at the
  * end, -EINVAL when not one fits. Names that stay are given once whatever else changes meanwhile. */

@@ -5,7 +5,7 @@
  * the arena or a byte of a directory without noting what it was (undo.h), or free an inode with the tree's lock held. Called
  * by: enclave/volume_*.c, by names.h; names_rename.c.
  */
-#include "tree.h"
+#include "names_tree.h"
 
 enum { NEW_LINK_MODE = TYPE_LINK | 0777, TARGET_MAX = 4095 };
 
@@ -107,11 +107,10 @@ static long create_locked(struct volume *volume, struct vol_inode *directory, co
 	*inode = NULL;
 	if (!name_size)
 		return -EEXIST;
-	if (name_size > VOLUME_NAME_MAX)
-		return -ENAMETOOLONG;
-	VOL_TRY(tree_lock(volume));
+	VOL_TRY(name_check(directory, name_size));
+	VOL_TRY(tree_lock_to_change(volume));
 	result = create(volume, directory, name, name_size, record, target, who, inode);
-	tree_unlock(volume);
+	names_unlock(volume);
 	if (result < 0 && *inode) {
 		inode_put(volume, *inode);
 		*inode = NULL;
@@ -160,11 +159,10 @@ long names_link(struct volume *volume, struct vol_inode *inode, struct vol_inode
 
 	if (!name_size)
 		return -EEXIST;
-	if (name_size > VOLUME_NAME_MAX)
-		return -ENAMETOOLONG;
-	VOL_TRY(tree_lock(volume));
+	VOL_TRY(name_check(directory, name_size));
+	VOL_TRY(tree_lock_to_change(volume));
 	result = link_locked(volume, inode, directory, name, name_size, who);
-	tree_unlock(volume);
+	names_unlock(volume);
 	return result;
 }
 
@@ -230,11 +228,10 @@ long names_unlink(struct volume *volume, struct vol_inode *directory, const char
 
 	if (!name_size)
 		return unlink_special(name, is_rmdir);
-	if (name_size > VOLUME_NAME_MAX)
-		return -ENAMETOOLONG;
-	VOL_TRY(tree_lock(volume));
+	VOL_TRY(name_check(directory, name_size));
+	VOL_TRY(tree_lock_to_change(volume));
 	result = unlink_locked(volume, directory, name, name_size, is_rmdir, who, &inode);
-	tree_unlock(volume);
+	names_unlock(volume);
 	if (inode)
 		inode_put(volume, inode);
 	return result;

@@ -5,7 +5,7 @@
  * it is killed. Called by: enclave/volume_*.c, by names.h.
  */
 #include <linux/fs.h>
-#include "tree.h"
+#include "names_tree.h"
 
 enum { DEPTH_MAX = 1 << 20 };
 
@@ -162,8 +162,7 @@ static long rename_locked(struct rename *rename)
 	long result;
 
 	VOL_TRY(end_find(volume, old));
-	if (new->name_size > VOLUME_NAME_MAX)
-		return -ENAMETOOLONG;
+	VOL_TRY(name_check(new->directory, new->name_size));
 	result = end_find(volume, new);
 	if (result < 0 && (result != -ENOENT || rename->flags & RENAME_EXCHANGE))
 		return result;
@@ -203,11 +202,10 @@ long names_rename(struct volume *volume, struct vol_inode *from, const char *old
 		return -EBUSY;
 	if (!new_size)
 		return flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
-	if (old_size > VOLUME_NAME_MAX)
-		return -ENAMETOOLONG;
-	VOL_TRY(tree_lock(volume));
+	VOL_TRY(name_check(from, old_size));
+	VOL_TRY(tree_lock_to_change(volume));
 	result = rename_locked(&rename);
-	tree_unlock(volume);
+	names_unlock(volume);
 	if (rename.old.inode)
 		inode_put(volume, rename.old.inode);
 	if (rename.new.inode)

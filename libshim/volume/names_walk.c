@@ -7,7 +7,7 @@
  * where->path holds what is left to be walked; a link's target is put in front of it. Each step holds one user of the directory
  * that it is in.
  */
-#include "tree.h"
+#include "names_tree.h"
 
 enum { LINKS_FOLLOWED_MAX = 40, PATH_SIZE = 4096 };
 
@@ -155,11 +155,13 @@ static long step_name(struct walk *walk)
 	uint32_t type;
 	long result;
 
-	if (size > VOLUME_NAME_MAX)
-		return -ENAMETOOLONG;
 	if (walk->is_last && walk->flags & WALK_PARENT_ONLY)
 		return arrive(walk, NULL, size);
-	result = tree_get(walk->volume, walk->directory, walk->at, size, &inode);
+	if (walk->is_last && walk->flags & WALK_CREATE && walk->where->must_be_directory)
+		return -EISDIR;
+	result = name_check(walk->directory, size);
+	if (!result)
+		result = tree_get(walk->volume, walk->directory, walk->at, size, &inode);
 	if (result == -ENOENT && walk->is_last)
 		return arrive(walk, NULL, size);
 	VOL_TRY(result);
