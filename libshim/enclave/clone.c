@@ -33,9 +33,11 @@ struct request {
 	uint64_t stack;			/* of the program's child; 0: the caller's */
 	struct clone_args args;
 	uint64_t args_size;
+	uint32_t serial;		/* of volumes */
+	uint32_t padding;
 };
 
-static void child_of_fork(struct thread *thread, uint64_t mask, bool has_own_files)
+static void child_of_fork(struct thread *thread, uint64_t mask, const struct request *request)
 {
 	uint32_t parent = thread->tid;
 
@@ -53,8 +55,8 @@ static void child_of_fork(struct thread *thread, uint64_t mask, bool has_own_fil
 	enclave.is_ringing = stream_held_first() >= 0;
 	policy_after_fork();
 	if (enclave.has_volumes)
-		volumes_child_begin(parent, true);
-	if (has_own_files)
+		volumes_child_begin(parent, request->serial, true);
+	if (!(request->flags & CLONE_FILES))
 		alive_after_fork();
 	signal_mask_set(mask);
 }
@@ -69,7 +71,7 @@ static long fork_process(struct frame *frame, struct request *request)
 	stream_privatize();
 	mask = signal_mask_set(~0UL);
 	if (enclave.has_volumes)
-		volumes_clone_begin(true);
+		request->serial = volumes_clone_begin(true);
 	signal_fork_lock();
 	thread_fork_lock();
 	ring_fork_lock();
@@ -80,11 +82,11 @@ static long fork_process(struct frame *frame, struct request *request)
 	if (result == 0) {
 		if (request->stack)
 			frame->rsp = request->stack;
-		child_of_fork(thread, mask, !(request->flags & CLONE_FILES));
+		child_of_fork(thread, mask, request);
 		return 0;
 	}
 	if (enclave.has_volumes)
-		volumes_clone_end(result, true);
+		volumes_clone_end(request->serial, result, true);
 	signal_mask_set(mask);
 	return result;
 }
@@ -96,7 +98,7 @@ _Noreturn void thread_begin(struct thread *thread)
 	if (thread->gate_only)
 		exec_forget_held(false);
 	if (thread->volumes_of)
-		volumes_child_begin(thread->volumes_of, false);
+		volumes_child_begin(thread->volumes_of, thread->volumes_serial, false);
 	signal_mask_set(thread->call_mask);
 	door_leave_new(thread->frame);
 }
@@ -135,10 +137,10 @@ static long clone_in_memory(struct frame *frame, struct request *request)
 	child->call_mask = mask;
 	child->volumes_of = counted = enclave.has_volumes && !(request->flags & CLONE_THREAD) ? thread_number() : 0;
 	if (counted)
-		volumes_clone_begin(false);
+		child->volumes_serial = request->serial = volumes_clone_begin(false);
 	result = gate_clone(request->call, child);
 	if (counted)
-		volumes_clone_end(result, false);
+		volumes_clone_end(request->serial, result, false);
 	if (result < 0 || request->flags & CLONE_VFORK) {
 		thread_scratch_free(child);
 		memory_files_drop(child);

@@ -71,7 +71,7 @@ struct thread {
 	uint64_t map_size;
 	void    *memory_files;		/* of a vfork child, which has no descriptors here: what it opened for its exec (memory_file.c) */
 	uint32_t volumes_of;	/* the thread that made this process, which shares its memory, and held volumes' files for it; 0: none */
-	uint32_t reserved_4;
+	uint32_t volumes_serial;	/* by which it did */
 	void    *scratch;		/* what an exec under way has mapped: a vfork child's stays behind in its parent */
 	uint64_t scratch_size;
 	struct wire_latency *latency;	/* of each call, when calls are timed; else NULL */

@@ -10,11 +10,13 @@
  */
 #include "volume_inner.h"
 
-enum { HOLDS_MAX = 1 << 20, IS_PENDING = 1 << 8 };
+enum { HOLDS_MAX = 1 << 20, KIND_MASK = 255, IS_PENDING = 1 << 8, SERIAL_AT = 9, SERIAL_MASK = (1 << 20) - 1 };
+
+static uint32_t clones;		/* that this process began: what is made for one must not go to another */
 
 struct hold {
 	uint32_t process;	/* IS_PENDING: the thread that clones */
-	uint32_t kind;		/* enum hold_kind, IS_PENDING: the process does not exist yet */
+	uint32_t kind;		/* enum hold_kind; IS_PENDING and a serial number: the process does not exist yet */
 	uint64_t at;		/* of the object, from the arena's start */
 };
 
@@ -120,7 +122,7 @@ static void object_put(struct mount *mount, const struct hold *hold)
 	void *object = (uint8_t *)mount->volume.arena + hold->at;
 	struct volume *volume = &mount->volume;
 
-	switch (hold->kind & ~(uint32_t)IS_PENDING) {
+	switch (hold->kind & KIND_MASK) {
 	case HOLD_FILE:
 		lock_drop(volume, file_inode(volume, object), hold->process);
 		file_put(volume, object);
@@ -204,7 +206,7 @@ void holds_drop_own(struct mount *mount, enum hold_kind kind)
 
 /* ---- around a clone ---- */
 
-static void hold_copy(struct mount *mount, const struct hold *hold)
+static void hold_copy(struct mount *mount, const struct hold *hold, uint32_t mark)
 {
 	void *object = (uint8_t *)mount->volume.arena + hold->at;
 
@@ -214,12 +216,18 @@ static void hold_copy(struct mount *mount, const struct hold *hold)
 		inode_share(object);
 	if (hold->kind == HOLD_MAP || hold->kind == HOLD_MAP_WRITING)
 		map_count(object, hold->kind == HOLD_MAP_WRITING, 1);
-	if (hold_put(mount, thread_number(), hold->kind | IS_PENDING, hold->at) < 0)
+	if (hold_put(mount, thread_number(), hold->kind | mark, hold->at) < 0)
 		die("a volume can't count more open files");
 }
 
-void volumes_clone_begin(bool has_own_memory)
+static uint32_t mark_of(uint32_t serial)
 {
+	return IS_PENDING | (serial & SERIAL_MASK) << SERIAL_AT;
+}
+
+uint32_t volumes_clone_begin(bool has_own_memory)
+{
+	uint32_t serial = __atomic_add_fetch(&clones, 1, __ATOMIC_RELAXED);
 	const uint32_t copied = 1u << HOLD_FILE | 1u << HOLD_DIRECTORY |
 				(has_own_memory ? 1u << HOLD_MAP | 1u << HOLD_MAP_WRITING : 0);
 
@@ -232,28 +240,29 @@ void volumes_clone_begin(bool has_own_memory)
 			struct hold seen = holds->hold[i];
 
 			if (seen.process == process && seen.kind < HOLD_KINDS && copied & 1u << seen.kind)
-				hold_copy(&mounts[m], &seen);
+				hold_copy(&mounts[m], &seen, mark_of(serial));
 		}
 	}
 	if (!has_own_memory)		/* this thread waits for its child: others may go on */
 		open_files_unlock();
+	return serial;
 }
 
 /* What thread `parent` made for its child is that process's. */
-static void pending_give(struct mount *mount, uint32_t parent, uint32_t child)
+static void pending_give(struct mount *mount, uint32_t parent, uint32_t serial, uint32_t child)
 {
 	struct holds *holds = holds_of(mount);
 
 	vol_lock(&mount->volume, &holds->lock);
 	for (uint32_t i = 0; i < holds->high && i < HOLDS_MAX; i++)
-		if (holds->hold[i].kind & IS_PENDING && holds->hold[i].process == parent) {
+		if ((holds->hold[i].kind & ~(uint32_t)KIND_MASK) == mark_of(serial) && holds->hold[i].process == parent) {
 			holds->hold[i].process = child;
-			__atomic_store_n(&holds->hold[i].kind, holds->hold[i].kind & ~(uint32_t)IS_PENDING, __ATOMIC_RELEASE);
+			__atomic_store_n(&holds->hold[i].kind, holds->hold[i].kind & KIND_MASK, __ATOMIC_RELEASE);
 		}
 	vol_unlock(&mount->volume, &holds->lock);
 }
 
-static void pending_drop(struct mount *mount)
+static void pending_drop(struct mount *mount, uint32_t serial)
 {
 	struct holds *holds = holds_of(mount);
 	uint32_t own = thread_number();
@@ -261,28 +270,28 @@ static void pending_drop(struct mount *mount)
 	for (uint32_t i = 0; i < HOLDS_MAX && i < __atomic_load_n(&holds->high, __ATOMIC_ACQUIRE); i++) {
 		struct hold seen = holds->hold[i];
 
-		if (seen.kind & IS_PENDING && seen.process == own)
+		if ((seen.kind & ~(uint32_t)KIND_MASK) == mark_of(serial) && seen.process == own)
 			hold_drop(mount, i, &seen);
 	}
 }
 
-void volumes_clone_end(long child, bool has_own_memory)
+void volumes_clone_end(uint32_t serial, long child, bool has_own_memory)
 {
 	if (has_own_memory)
 		open_files_unlock();
 	for (uint32_t i = 0; i < mount_count; i++)
 		if (child > 0)
-			pending_give(&mounts[i], thread_number(), (uint32_t)child);
+			pending_give(&mounts[i], thread_number(), serial, (uint32_t)child);
 		else
-			pending_drop(&mounts[i]);
+			pending_drop(&mounts[i], serial);
 }
 
-void volumes_child_begin(uint32_t parent, bool has_own_memory)
+void volumes_child_begin(uint32_t parent, uint32_t serial, bool has_own_memory)
 {
 	if (has_own_memory)
 		process_changed();
 	for (uint32_t i = 0; i < mount_count; i++)
-		pending_give(&mounts[i], parent, process_number());
+		pending_give(&mounts[i], parent, serial, process_number());
 	if (!has_own_memory)
 		return;
 	open_files_after_fork();

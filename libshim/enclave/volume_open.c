@@ -138,7 +138,8 @@ void open_files_after_fork(void)
 {
 	files.lock = (struct mutex){ 0 };
 	for (struct open_file *each = files.all; each; each = each->next)
-		each->hold = hold_find(each->mount, HOLD_FILE, each->file, 0);
+		if (!(each->hold = hold_find(each->mount, HOLD_FILE, each->file, 0)))
+			die("an open file of a volume was lost over a fork");
 }
 
 /* ---- numbers ---- */

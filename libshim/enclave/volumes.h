@@ -32,12 +32,12 @@ long volumes_serve(struct frame *frame, const struct call_shape *shape);
 long volumes_serve_guest(struct frame *frame, const struct call_shape *shape);
 
 /* Around a clone that makes a process: what is open counts for the child before it runs. `child` is the number of the child,
- * or an error. */
-void volumes_clone_begin(bool has_own_memory);
-void volumes_clone_end(long child, bool has_own_memory);
+ * or an error; `serial` is what begin gave. */
+uint32_t volumes_clone_begin(bool has_own_memory);
+void volumes_clone_end(uint32_t serial, long child, bool has_own_memory);
 
 /* In the child, before its program runs. `parent` is the number of the thread that cloned. */
-void volumes_child_begin(uint32_t parent, bool has_own_memory);
+void volumes_child_begin(uint32_t parent, uint32_t serial, bool has_own_memory);
 
 /* The path of a directory, AT_FDCWD or a descriptor, when that is in a volume: its size; 0: it is in none; or -errno. */
 NODISCARD long volumes_directory(int directory, char *path, uint64_t size);
