@@ -91,7 +91,9 @@ static long create(struct volume *volume, struct vol_inode *directory, const cha
 	names_inherit(&directory->record, who, &fresh);
 	VOL_TRY(inode_new(volume, &fresh, inode));
 	if (target) {
-		result = inode_write(volume, *inode, target, size, 0, NULL);
+		vol_lock(volume, &(*inode)->lock);
+		result = inode_write_locked(volume, *inode, target, size, 0);
+		vol_unlock(volume, &(*inode)->lock);
 		if (result != (long)size)
 			return result < 0 ? result : -ENOSPC;
 	}
