@@ -7,8 +7,7 @@
 #include "volume_inner.h"
 #include "signal.h"
 
-enum { SEEK_SET_, SEEK_CUR_, SEEK_END_, LOCK_SH_ = 1, LOCK_EX_ = 2, LOCK_NB_ = 4, LOCK_UN_ = 8, WAIT_NS = 5000000,
-       WAIT_NS_MAX = 50000000 };
+enum { SEEK_SET_, SEEK_CUR_, SEEK_END_, LOCK_SH_ = 1, LOCK_EX_ = 2, LOCK_NB_ = 4, LOCK_UN_ = 8 };
 
 #define FLAGS_SETTABLE ((uint32_t)(O_APPEND | O_NONBLOCK | FASYNC | O_DIRECT | O_NOATIME))
 
@@ -147,7 +146,6 @@ long file_control(struct open_file *open, struct frame *frame)
 
 long file_flock(struct open_file *open, uint32_t operation)
 {
-	uint64_t wait = WAIT_NS;
 	uint32_t kind = operation & ~(uint32_t)LOCK_NB_;
 	long result;
 
@@ -158,18 +156,13 @@ long file_flock(struct open_file *open, uint32_t operation)
 	result = lock_flock(volume_of(open), open->file, kind);
 	if (result != -EAGAIN)
 		return result;
-	holds_reap(open->mount);		/* whoever has it may be dead */
 	for (;;) {
-		int64_t time[2] = { 0, (int64_t)wait };
-
+		holds_reap(open->mount);	/* whoever has it may be dead */
 		result = lock_flock(volume_of(open), open->file, kind);
 		if (result != -EAGAIN || operation & LOCK_NB_)
 			return result;
 		if (thread_self()->signal_pending)
 			return wait_ended();
-		gate_interruptible(__NR_clock_nanosleep, 1, 0, (long)time, 0, 0, 0);
-		if (wait == WAIT_NS_MAX)
-			holds_reap(open->mount);
-		wait = wait * 2 < WAIT_NS_MAX ? wait * 2 : WAIT_NS_MAX;
+		lock_flock_wait(volume_of(open), open->file, kind);
 	}
 }

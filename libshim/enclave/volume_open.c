@@ -109,8 +109,7 @@ static void release(void *object)
 {
 	struct open_file *open = object;
 
-	if (open->inode->lock_head)
-		lock_drop(volume_of(open), open->inode, process_number());
+	lock_drop(volume_of(open), open->inode, process_number());
 	put(open);
 }
 
