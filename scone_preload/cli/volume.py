@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from scone_preload import __version__
+from scone_preload.cli import volume_read
 from scone_preload.cli.command_completion import SHELLS, completion
 from scone_preload.cli.command_line import CommandLine
 from scone_preload.cli.volume_changes import create, rekey
@@ -21,8 +22,9 @@ COMMANDS: dict[str, Callable[[Session], None]] = {
     "rekey": rekey,
     "import": import_tree,
     "bench": bench,
+    **volume_read.COMMANDS,
 }
-LINE = CommandLine("scone-volume", OWN, EVERYWHERE, INTRODUCTION, ENDING)
+LINE = CommandLine("scone-volume", OWN + volume_read.ROWS, EVERYWHERE, INTRODUCTION, ENDING)
 
 
 def run(argv: list[str]) -> None:

@@ -52,6 +52,8 @@ Examples:
   scone-volume import /var/lib/redis ./data      then: scone-wrap --data ./data redis-server --dir ./data
   scone-volume create --passphrase ./secret
   scone-volume rekey --list ./data
+  scone-volume cat ./data/dump.rdb > dump.rdb
+  scone-volume verify ./data
 
 Commands:
 """
@@ -59,5 +61,5 @@ Commands:
 ENDING = """
 A volume is used by one scone-wrap, with all of its processes, or one of these commands at a time.
 
-Exit status: 0 done, 125 refused, with the reason and the remedy, 124 an older state than its anchor, 123 our bug.
+Exit status: 0 done, 1 done but for what is damaged, 125 refused, with the reason and the remedy, 124 an older state than its anchor, 123 our bug.
 """

@@ -119,14 +119,16 @@ class Readable:
 
 
 @contextmanager
-def readable(directory: str, keys: Keys, *, is_anchored: bool = True) -> Iterator[Readable]:
+def readable(
+    directory: str, keys: Keys, *, is_anchored: bool = True, is_locked: bool = True
+) -> Iterator[Readable]:
     """A volume's container and data key, which is wiped at the end; raise VolumeError, KeystoreError, RolledBack.
 
-    Without `is_anchored` nobody asks the anchor.
+    Without `is_anchored` nobody asks the anchor. Without `is_locked` a program may be writing to it meanwhile.
     """
     real = real_directory(directory)
     containers_in(real)
-    container = open_container(real, readonly=True)
+    container = open_container(real, readonly=True, is_locked=is_locked)
     try:
         superblock, key = open_superblock(container.fd, keys.opener, container.path, keys.tried)
         state = None

@@ -87,7 +87,9 @@ def containers_in(directory: str) -> frozenset[str]:
     return found
 
 
-def open_container(directory: str, name: str = CONTAINER, *, readonly: bool = False) -> Container:
+def open_container(
+    directory: str, name: str = CONTAINER, *, readonly: bool = False, is_locked: bool = True
+) -> Container:
     """Open and lock a container; raise VolumeMissing, VolumeBusy, VolumeError. It is read-only where asked, or where
     neither the disk nor its permissions let this user write."""
     path = f"{directory}/{name}"
@@ -97,8 +99,9 @@ def open_container(directory: str, name: str = CONTAINER, *, readonly: bool = Fa
         undo.callback(container.close)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise NotAVolume("not a volume: it is no regular file", path, "name the directory of a volume")
-        _lock(container, fcntl.LOCK_SH if readonly else fcntl.LOCK_EX)
-        container.mark()
+        if is_locked:
+            _lock(container, fcntl.LOCK_SH if readonly else fcntl.LOCK_EX)
+            container.mark()
         undo.pop_all()
     return container
 
