@@ -206,6 +206,8 @@ static long script_start(struct frame *frame, char *line)
 	char *interpreter, *argument;
 	struct spot spot;
 
+	if (!line[0])
+		return -EACCES;
 	if (!script_line(line, &interpreter, &argument))
 		return -ENOEXEC;
 	if (is_at && frame->arg[4] & AT_EMPTY_PATH)
