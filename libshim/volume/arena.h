@@ -84,7 +84,6 @@ struct volume_arena {
 	int64_t  waiting_since;	/* seconds; when the oldest change that isn't committed was made. 0: none */
 
 	struct vol_lock commit;
-	struct vol_lock tree;
 	uint64_t commits_begun, commits_done;	/* numbers of commits: the last that began, and that ended well */
 	uint32_t log_is_broken;		/* a commit ended half way: the log can't be appended to, only a checkpoint helps */
 	uint32_t log_head, log_used;	/* in blocks of the log's area */
@@ -95,6 +94,7 @@ struct volume_arena {
 	uint64_t checkpoint_sequence;
 	uint32_t kept_head, block_highest;	/* a mount's: where the last commit stands; one more than the highest block named */
 	uint64_t kept_version, kept_end;
+	uint8_t  kept_tag[VOLUME_TAG_SIZE];
 
 	struct vol_lock blocks;		/* of what is next */
 	uint32_t block_count;		/* of the container, as far as it is known */

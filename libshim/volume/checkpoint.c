@@ -266,7 +266,7 @@ static long write_checkpoint(struct volume *volume, const struct volume_record *
 	memset(arena->log_buffer, 0, VOLUME_BLOCK);
 	memcpy(arena->log_buffer + sizeof *seal, &body, sizeof body);
 	cipher_begin(volume);
-	cipher_seal_body(volume, seal, arena->log_buffer + sizeof *seal, sizeof body);
+	cipher_seal_body(volume, seal, NULL, arena->log_buffer + sizeof *seal, sizeof body);
 	cipher_end(volume);
 	memcpy(arena->log_buffer, seal, sizeof *seal);
 	return volume->host->write(volume->context, arena->log_buffer, VOLUME_BLOCK,

@@ -145,17 +145,28 @@ bool cipher_open_block(struct volume *volume, struct volume_place place, bool is
 	return false;
 }
 
-void cipher_seal_body(struct volume *volume, struct volume_seal *head, void *body, uint64_t size)
+/* How long it is. */
+static uint64_t body_aad(const struct volume_seal *head, const uint8_t *before, uint8_t aad[AAD_SIZE + VOLUME_TAG_SIZE])
 {
-	nonce_new(volume, head->nonce);
-	encrypt(volume, body, body, size, head->nonce, head, AAD_SIZE, head->tag);
+	memcpy(aad, head, AAD_SIZE);
+	if (before)
+		memcpy(aad + AAD_SIZE, before, VOLUME_TAG_SIZE);
+	return before ? AAD_SIZE + VOLUME_TAG_SIZE : AAD_SIZE;
 }
 
-bool cipher_open_body(struct volume *volume, const struct volume_seal *head, void *body, uint64_t size)
+void cipher_seal_body(struct volume *volume, struct volume_seal *head, const uint8_t *before, void *body, uint64_t size)
 {
-	uint8_t tag[VOLUME_TAG_SIZE];
+	uint8_t aad[AAD_SIZE + VOLUME_TAG_SIZE];
 
-	decrypt(volume, body, body, size, head->nonce, head, AAD_SIZE, tag);
+	nonce_new(volume, head->nonce);
+	encrypt(volume, body, body, size, head->nonce, aad, body_aad(head, before, aad), head->tag);
+}
+
+bool cipher_open_body(struct volume *volume, const struct volume_seal *head, const uint8_t *before, void *body, uint64_t size)
+{
+	uint8_t aad[AAD_SIZE + VOLUME_TAG_SIZE], tag[VOLUME_TAG_SIZE];
+
+	decrypt(volume, body, body, size, head->nonce, aad, body_aad(head, before, aad), tag);
 	if (tag_equal(tag, head->tag))
 		return true;
 	memset(body, 0, size);

@@ -28,8 +28,10 @@ void cipher_seal_block(struct volume *volume, struct volume_place place, bool is
 VOL_NODISCARD bool cipher_open_block(struct volume *volume, struct volume_place place, bool is_plain, const void *from, void *to,
 				     const struct volume_entry *entry);
 
-/* Seals `size` bytes behind a head in place; the head's first 16 bytes are additional data. And opens them. */
-void cipher_seal_body(struct volume *volume, struct volume_seal *head, void *body, uint64_t size);
-VOL_NODISCARD bool cipher_open_body(struct volume *volume, const struct volume_seal *head, void *body, uint64_t size);
+/* Seals `size` bytes behind a head in place. The head's first 16 bytes are additional data, and so is the tag of the batch or
+ * checkpoint before it, unless that is NULL. And opens them; false: zeros. */
+void cipher_seal_body(struct volume *volume, struct volume_seal *head, const uint8_t *before, void *body, uint64_t size);
+VOL_NODISCARD bool cipher_open_body(struct volume *volume, const struct volume_seal *head, const uint8_t *before, void *body,
+				    uint64_t size);
 
 #endif

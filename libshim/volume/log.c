@@ -30,6 +30,7 @@ void log_begin(struct volume *volume, struct log_writer *writer)
 {
 	*writer = (struct log_writer){ .head = volume->arena->log_head, .used = volume->arena->log_used,
 				       .size = sizeof(struct volume_batch) };
+	memcpy(writer->tag, volume->arena->durable_tag, sizeof writer->tag);	/* what the log has is durable: see log_is_broken */
 }
 
 long log_add(struct volume *volume, struct log_writer *writer, enum volume_item_kind kind, uint64_t ino, const void *item,
@@ -62,26 +63,23 @@ long log_write(struct volume *volume, struct log_writer *writer, bool is_last)
 {
 	struct volume_arena *arena = volume->arena;
 	struct volume_batch batch = { is_last ? BATCH_LAST : 0, writer->count };
-	uint32_t blocks = blocks_of(writer->size), skipped = 0;
+	uint32_t blocks = blocks_of(writer->size), at = writer->head + blocks > arena->log_blocks ? 0 : writer->head;
+	uint32_t skipped = at == writer->head ? 0 : arena->log_blocks - writer->head;
 	struct volume_seal seal = { .magic = VOLUME_MAGIC_LOG, .size = writer->size };
 
-	if (writer->head + blocks > arena->log_blocks)
-		skipped = arena->log_blocks - writer->head;
 	if (writer->used + skipped + blocks > arena->log_blocks)
 		return LOG_FULL;
-	if (skipped)
-		writer->head = 0;
 	__atomic_store_n(&arena->log_is_broken, 1, __ATOMIC_RELEASE);
 	seal.version = ++arena->version;
 	memcpy(body(volume), &batch, sizeof batch);
 	memset(body(volume) + writer->size, 0, (uint64_t)blocks * VOLUME_BLOCK - HEAD - writer->size);
 	cipher_begin(volume);
-	cipher_seal_body(volume, &seal, body(volume), writer->size);
+	cipher_seal_body(volume, &seal, writer->tag, body(volume), writer->size);
 	cipher_end(volume);
 	memcpy(arena->log_buffer, &seal, sizeof seal);
 	VOL_TRY(volume->host->write(volume->context, arena->log_buffer, (uint64_t)blocks * VOLUME_BLOCK,
-				    (uint64_t)(VOLUME_LOG_BLOCK + writer->head) * VOLUME_BLOCK));
-	writer->head += blocks;
+				    (uint64_t)(VOLUME_LOG_BLOCK + at) * VOLUME_BLOCK));
+	writer->head = at + blocks;
 	writer->used += skipped + blocks;
 	writer->version = seal.version;
 	memcpy(writer->tag, seal.tag, sizeof seal.tag);
@@ -90,8 +88,8 @@ long log_write(struct volume *volume, struct log_writer *writer, bool is_last)
 	return 0;
 }
 
-/* Reads one at that block: 1 if it is the one of that version. */
-static long read_at(struct volume *volume, uint32_t at, uint64_t version, struct volume_seal *seal)
+/* Reads one at that block: 1 if it is the one of that version, behind the one with that tag. */
+static long read_at(struct volume *volume, uint32_t at, uint64_t version, const uint8_t *before, struct volume_seal *seal)
 {
 	struct volume_arena *arena = volume->arena;
 	uint64_t place = (uint64_t)(VOLUME_LOG_BLOCK + at) * VOLUME_BLOCK;
@@ -108,7 +106,7 @@ static long read_at(struct volume *volume, uint32_t at, uint64_t version, struct
 		VOL_TRY(volume->host->read(volume->context, arena->log_buffer + VOLUME_BLOCK,
 					   (uint64_t)(blocks_of(seal->size) - 1) * VOLUME_BLOCK, place + VOLUME_BLOCK));
 	cipher_begin(volume);
-	is_right = cipher_open_body(volume, seal, body(volume), seal->size);
+	is_right = cipher_open_body(volume, seal, before, body(volume), seal->size);
 	cipher_end(volume);
 	return is_right;
 }
@@ -117,11 +115,11 @@ long log_read(struct volume *volume, struct log_place *place, const struct volum
 {
 	struct volume_seal seal;
 	uint32_t at = place->head;
-	long result = read_at(volume, at, place->version, &seal);
+	long result = read_at(volume, at, place->version, place->tag, &seal);
 
 	if (result == 0 && at) {
 		at = 0;
-		result = read_at(volume, at, place->version, &seal);
+		result = read_at(volume, at, place->version, place->tag, &seal);
 	}
 	if (result <= 0)
 		return result < 0 ? -EIO : 0;

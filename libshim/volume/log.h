@@ -14,7 +14,7 @@ struct log_writer {
 	uint32_t head, used;		/* what the arena's will be */
 	uint32_t size, count;		/* of the batch that is being filled */
 	uint64_t version;		/* of the last batch that was written */
-	uint8_t  tag[VOLUME_TAG_SIZE];
+	uint8_t  tag[VOLUME_TAG_SIZE];	/* its tag: additional data of the next one */
 };
 
 void log_begin(struct volume *volume, struct log_writer *writer);

@@ -27,7 +27,7 @@ static long read_checkpoint(struct volume *volume, uint32_t which, struct volume
 		return 0;
 	*is_like = true;
 	cipher_begin(volume);
-	is_right = cipher_open_body(volume, seal, body, sizeof *body);
+	is_right = cipher_open_body(volume, seal, NULL, body, sizeof *body);
 	cipher_end(volume);
 	return is_right && body->sequence % 2 == which;
 }
@@ -115,8 +115,8 @@ static long take_in(struct volume *volume, const struct volume_seal *seal, const
 	return 0;
 }
 
-/* Batches of a commit that was taken back may still stand in the log: the versions that they could have are left out, so that none
- * ever follows a newer checkpoint or batch. */
+/* Nothing is written: the first commit writes a checkpoint. Batches of a commit that was taken back, or that the host held back,
+ * may still turn up; the next versions are above all that the mounts before can have used, so none ever counts as newer. */
 long volume_mount(struct volume *volume, const struct volume_shape *shape, const uint8_t key[VOLUME_KEY_SIZE],
 		  struct volume_found *found)
 {
@@ -132,9 +132,8 @@ long volume_mount(struct volume *volume, const struct volume_shape *shape, const
 	VOL_TRY(result == -EIO ? -EBADMSG : result);
 	arena->durable_version = found->version;
 	memcpy(arena->durable_tag, found->tag, sizeof found->tag);
-	arena->version = found->version + arena->log_blocks + 1;
+	arena->version = found->version | 0xffffffff;
 	arena->log_is_broken = 1;
-	VOL_TRY(volume_checkpoint(volume, false));
 	arena->is_mounted = 1;
 	return 0;
 }

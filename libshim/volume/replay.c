@@ -26,12 +26,12 @@ static long each_item(struct volume *volume, const struct volume_batch *batch, u
 		      long (*what)(struct volume *, const struct volume_item *))
 {
 	const struct volume_item *item;
-	uint32_t at = 0;
+	uint32_t at = 0, count = 0;
 	bool is_wrong = false;
 
-	for (item = log_item(batch, size, &at, &is_wrong); item; item = log_item(batch, size, &at, &is_wrong))
+	for (item = log_item(batch, size, &at, &is_wrong); item; item = log_item(batch, size, &at, &is_wrong), count++)
 		VOL_TRY(what(volume, item));
-	return is_wrong ? -EBADMSG : 0;
+	return is_wrong || count != batch->count ? -EBADMSG : 0;
 }
 
 /* 1: the chunk that the item names does not open. */
@@ -199,6 +199,7 @@ long replay_log(struct volume *volume, struct log_place *place, uint64_t *batche
 	volume->arena->kept_head = commits.before.head;
 	volume->arena->kept_version = commits.before.version;
 	volume->arena->kept_end = commits.end.version;
+	memcpy(volume->arena->kept_tag, commits.before.tag, VOLUME_TAG_SIZE);
 	return 0;
 }
 
@@ -208,5 +209,6 @@ long replay_keep(struct volume *volume)
 	struct log_place place = { .head = arena->kept_head, .version = arena->kept_version };
 	uint64_t count = 0;
 
+	memcpy(place.tag, arena->kept_tag, sizeof place.tag);
 	return each_batch(volume, place, arena->kept_end, &count, keep_block);
 }

@@ -23,7 +23,7 @@ from scone_preload.errors import MachineLacks
 JOBS = 2
 GENERATORS = ("elf", "codegen", "build")
 SIDES = ("enclave", "host", "volume")
-OUTSIDE = ("plain.c",)  # of libshim/volume: for code with a libc
+OUTSIDE = ("library.c",)  # of libshim/volume: for code with a libc
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Builds build/libvolume.so: the core of volumes (libshim/volume) for the runtime host, scone-volume and tests.
 
-The same sources as in every shim, with the same flags, but that its functions can be seen; and plain.c, which has a libc.
+The same sources as in every shim, with the same flags, but that its functions can be seen; and library.c, which has a libc.
 """
 
 import os
