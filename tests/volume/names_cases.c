@@ -363,6 +363,26 @@ static void many_names_come_and_go(void)
 	IS(directory_is_empty(caller.volume, caller.directory), 1);
 }
 
+/* More than the index takes: it is searched. */
+static void a_directory_of_very_many_chunks(void)
+{
+	struct facts facts;
+
+	begin();
+	IS(call_mkdir(&caller, "d", 0777), 0);
+	caller.directory = inode_of("d");
+	IS(inode_write(caller.volume, caller.directory, "", 1, (uint64_t)INDEXED_CHUNKS_MAX * VOLUME_BLOCK + 100, NULL), 1);
+	IS(directory_chunks(caller.directory) > INDEXED_CHUNKS_MAX, true);
+	IS(call_mknod(&caller, "a", REG), 0);
+	IS(call_rename(&caller, "a", "b", 0), 0);
+	IS(call_stat(&caller, "a", false, &facts), -ENOENT);
+	IS(call_mknod(&caller, "b", REG), -EEXIST);
+	IS(call_unlink(&caller, "b"), 0);
+	IS(call_stat(&caller, "b", false, &facts), -ENOENT);
+	IS(call_rmdir(&caller, "/d"), 0);
+	inode_put(caller.volume, caller.directory);
+}
+
 /* Whatever a directory's bytes are, calls end, with an error or without. */
 static void bytes_of_a_directory_that_make_no_sense(void)
 {
@@ -601,6 +621,7 @@ static const struct named_case cases[] = {
 	CASE(paths_of_directories_and_files),
 	CASE(a_listing_gives_what_stays_once),
 	CASE(many_names_come_and_go),
+	CASE(a_directory_of_very_many_chunks),
 	CASE(bytes_of_a_directory_that_make_no_sense),
 	CASE(a_name_that_is_replaced_is_never_missing),
 	CASE(processes_are_killed_while_they_change_names),
