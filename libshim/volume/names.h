@@ -48,6 +48,8 @@ enum {
 	WALK_FOLLOW = 1,		/* the last name, too, if it is a link */
 	WALK_PARENT_ONLY = 2,		/* don't look the last name up */
 	WALK_CREATE = 4,		/* open(2) with O_CREAT: a slash behind the last name is -EISDIR */
+	WALK_NAME = 8,			/* the last name itself: a slash behind it neither follows a link nor is -ENOTDIR (but
+					 * must_be_directory is set): for calls that make, move or remove a name */
 };
 
 /*

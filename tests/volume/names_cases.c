@@ -95,6 +95,11 @@ static void a_link_leads_out_or_in_as_its_target_says(void)
 	LEADS("d/up", WALK_FOLLOW, "/data/../x");
 	LEADS("d/up/y", 0, "/data/../x/y");
 	LEADS("slash", WALK_FOLLOW, "in:d /");
+	LEADS("slash/", 0, "in:d /");
+	LEADS("slash/", WALK_NAME, "in:slash /");
+	LEADS("slash/..", WALK_NAME, "in:..");
+	LEADS("d/file/", WALK_NAME, "in:file /");
+	LEADS("d/new/", WALK_NAME, "in:new (new) /");
 	LEADS("..", 0, "/data/..");
 	LEADS("../", 0, "/data/../");
 	LEADS("../data/d", 0, "/data/../data/d");
