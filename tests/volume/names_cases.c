@@ -470,6 +470,36 @@ static void a_name_that_is_replaced_is_never_missing(void)
 	IS(names_find(caller.volume, caller.directory, "name", 4, &ino), 0);
 }
 
+/* The index starts anew, grows and changes under the eyes of those who look names up without a lock. */
+static void names_that_stay_are_found_while_others_come_and_go(void)
+{
+	pid_t writers[2];
+	uint64_t ino;
+	char name[64];
+
+	begin();
+	IS(call_mkdir(&caller, "d", 0777), 0);
+	for (int i = 0; i < 50; i++) {
+		snprintf(name, sizeof name, "stays-%d", i);
+		IS(call_mknod(&caller, name, REG), 0);
+	}
+	for (int w = 0; w < 2; w++) {
+		writers[w] = fork();
+		for (int i = 0; !writers[w]; i = (i + 1) % 6000) {
+			snprintf(name, sizeof name, "%s%d-%d", w ? "d/" : "", w, i % 3000);
+			IS(i < 3000 ? call_mknod(&caller, name, REG) : call_unlink(&caller, name), 0);
+		}
+	}
+	for (int i = 0; i < 300000; i++) {
+		snprintf(name, sizeof name, "stays-%d", i % 60);
+		IS(names_find(caller.volume, caller.directory, name, (uint32_t)strlen(name), &ino), i % 60 < 50 ? 0 : -ENOENT);
+	}
+	for (int w = 0; w < 2; w++) {
+		kill(writers[w], SIGKILL);
+		waitpid(writers[w], NULL, 0);
+	}
+}
+
 static void worker(uint64_t seed)
 {
 	/* Nothing is moved below what can move itself: the tree would grow deeper and deeper. */
@@ -629,6 +659,7 @@ static const struct named_case cases[] = {
 	CASE(a_directory_of_very_many_chunks),
 	CASE(bytes_of_a_directory_that_make_no_sense),
 	CASE(a_name_that_is_replaced_is_never_missing),
+	CASE(names_that_stay_are_found_while_others_come_and_go),
 	CASE(processes_are_killed_while_they_change_names),
 };
 

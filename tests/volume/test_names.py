@@ -14,7 +14,7 @@ VARIANTS = [("standin", "plain"), ("standin", "sanitize"), ("real", "plain"), ("
 
 
 def build(folder: Path, below: str, how: str, *names: str) -> dict[str, Path]:
-    """Build each tests/volume/<name>.c into an executable, on the stand-in or the real core `below`, plain or sanitized."""
+    """Build each tests/volume/<name>.c, on the stand-in or the real core `below`, plain or sanitized."""
     subprocess.run([str(HERE / "build.sh"), str(folder), how, below, *names], check=True)
     return {name: folder / name for name in names}
 
