@@ -11,7 +11,7 @@ enum { SEEK_SET_, SEEK_CUR_, SEEK_END_, SEEK_DATA_, SEEK_HOLE_, RWF_DSYNC_ = 2, 
 
 #define TRANSFER_MAX 0x7ffff000UL
 
-bool time_is_before(const struct volume_time *a, const struct volume_time *b)
+static bool time_is_before(const struct volume_time *a, const struct volume_time *b)
 {
 	return a->seconds < b->seconds || (a->seconds == b->seconds && a->nanoseconds < b->nanoseconds);
 }
@@ -276,10 +276,10 @@ long file_sync(struct open_file *open)
 	return open->mount->is_readonly ? 0 : volume_commit(volume_of(open));
 }
 
-long volumes_sync(void)
+/* It has no errors: who wants them makes an fsync. */
+void volumes_sync(void)
 {
 	for (uint32_t i = 0; i < mount_count; i++)
 		if (!mounts[i].is_readonly && volume_commit(&mounts[i].volume) < 0)
-			continue;		/* sync(2) has no errors; the next fsync has it */
-	return 0;
+			continue;
 }

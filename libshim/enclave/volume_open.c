@@ -21,11 +21,6 @@ static struct { struct mutex lock; struct open_file *all, *free; } files;
 
 /* ---- struct open_file ---- */
 
-struct open_file *open_files(void)
-{
-	return files.all;
-}
-
 void open_files_lock(void)   { mutex_lock(&files.lock); }
 void open_files_unlock(void) { mutex_unlock(&files.lock); }
 

@@ -282,7 +282,7 @@ long volumes_serve(struct frame *frame, const struct call_shape *shape)
 	if (is_of_process(nr))
 		return serve_process(frame, is_asked);
 	if (nr == __NR_sync)
-		TRY(volumes_sync());
+		volumes_sync();
 	if (nr == __NR_bind || nr == __NR_connect)
 		TRY(address_refuse(frame));
 	if (nr == __NR_sendmsg)
