@@ -181,6 +181,8 @@ long file_write(struct open_file *open, const struct io_part *parts, uint64_t co
 
 	TRY(write_check(open, flags));
 	result = write_at(open, parts, count, at, is_append);
+	if (unlikely(open->inode->mapped && result > 0))
+		maps_grow(open->inode);
 	if (is_sync && result > 0)
 		TRY(file_sync(open));
 	return result;
@@ -237,7 +239,10 @@ long file_cut(struct open_file *open, int64_t size)
 		return -EROFS;
 	if ((uint64_t)size > open->inode->record.size && (uint64_t)size > file_limit && room_from((uint64_t)size) == 0)
 		return -EFBIG;
-	return inode_truncate(volume_of(open), open->inode, (uint64_t)size);
+	TRY(inode_truncate(volume_of(open), open->inode, (uint64_t)size));
+	if (open->inode->mapped)
+		maps_grow(open->inode);
+	return 0;
 }
 
 /* Room is not kept for what is written later. */

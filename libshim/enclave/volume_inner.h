@@ -190,6 +190,9 @@ NODISCARD long file_copy_range(struct frame *frame);
 /* mmap: volume_map.c. */
 NODISCARD long file_map(struct open_file *open, struct frame *frame);
 
+/* The file has grown: what is mapped of it, too. */
+void maps_grow(const struct vol_inode *inode);
+
 /* Is it a call on mappings? Serves one of a volume's file: its result, or -SHIELD_PLAIN. */
 bool maps_meet(uint32_t nr);
 long maps_serve(struct frame *frame);

@@ -34,7 +34,6 @@ unlisted = "pass"
 KNOWN = {
     ("files", "openat2_resolves_as_told"): "openat2's RESOLVE_BENEATH and its like aren't served in a volume",
     ("execs", "bad_script_lines_fail_with_the_kernels_errors"): "a script's interpreter must lie outside",
-    ("memory", "reading_past_a_files_end_through_a_mapping_is_a_bus_error"): "pages behind a file's end are zeros",
     ("memory", "allocations_beyond_the_limit_fail_with_enomem"): "the arena counts for RLIMIT_AS",
 }
 
