@@ -218,6 +218,19 @@ NODISCARD long spot_find(struct spot *spot, int directory, uint64_t path, uint32
 /* Gives back what it holds; also of one that is outside, or that could not be found. */
 void spot_end(struct spot *spot);
 
+/*
+ * Does no link stand in the absolute path outside, as far as it exists? `follows`: also its last name is none. What was found is
+ * remembered for a while (volume_links.c).
+ */
+bool is_free_of_links(const char *path, bool follows);
+
+/* In a fork child. */
+void links_after_fork(void);
+
+/* How often wrapped processes made links or moved names outside, and once more. */
+uint32_t names_changes(void);
+void names_changed(void);
+
 /* The current directory when it is in a volume (one user of it is the caller's), else NULL. */
 struct vol_inode *current_take(struct mount **mount);
 

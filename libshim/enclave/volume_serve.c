@@ -81,9 +81,19 @@ static const struct path_call path_calls[CALL_COUNT] = {
 
 /* ---- on, to whoever else serves the call ---- */
 
+static bool makes_links(uint64_t nr)
+{
+	return nr == __NR_symlink || nr == __NR_symlinkat || nr == __NR_link || nr == __NR_linkat || nr == __NR_rename ||
+	       nr == __NR_renameat || nr == __NR_renameat2 || nr == __NR_mount;
+}
+
 static long go_on(struct frame *frame, bool is_asked)
 {
-	return is_asked ? dispatch_asked(frame, (uint32_t)frame->nr) : dispatch_on(frame, (uint32_t)frame->nr);
+	long result = is_asked ? dispatch_asked(frame, (uint32_t)frame->nr) : dispatch_on(frame, (uint32_t)frame->nr);
+
+	if (unlikely(makes_links(frame->nr)))
+		names_changed();
+	return result;
 }
 
 /* What the policy says of a call whatever its path. True: *result is the call's. */

@@ -326,8 +326,10 @@ CASE(locks_of_a_killed_process_are_gone)
 	FAILS(EAGAIN, flock(fd, LOCK_EX | LOCK_NB));
 	SYS(kill(pid, SIGKILL));
 	GIVES(SIGKILL, death_signal(pid));
-	GIVES(0, lock(fd, F_SETLK, F_WRLCK, 0, 0));
+	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0 && i < 400; i++)
+		sleep_ms(5);		/* who shares its descriptors may end a moment later */
 	GIVES(0, flock(fd, LOCK_EX | LOCK_NB));
+	GIVES(0, lock(fd, F_SETLK, F_WRLCK, 0, 0));
 	other = (int)SYS(open("f", O_RDWR));
 	FAILS(EAGAIN, flock(other, LOCK_SH | LOCK_NB));
 	GIVES(0, close(fd));
