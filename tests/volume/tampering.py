@@ -102,9 +102,15 @@ def _outcome(kind: str) -> dict[str, bool]:
     return {"may_be_older": kind in EARLIER, "is_used": kind not in ("superblock", "old checkpoint")}
 
 
-def sizes(image: bytes, rng: random.Random) -> Iterator[Row]:
-    """Cut at each block's border and inside of it, and made longer."""
-    for block in range(len(image) // BLOCK):
+def _chosen(image: bytes, found: list[Area]) -> list[int]:
+    """Blocks that mean something, the first ones, and some of those that are free or not written yet."""
+    used = {area.start // BLOCK for area in found}
+    return [at for at in range(len(image) // BLOCK) if at in used or at < 24 or at % 16 == 0]
+
+
+def sizes(image: bytes, found: list[Area], rng: random.Random) -> Iterator[Row]:
+    """Cut at blocks' borders and inside of them, and made longer."""
+    for block in _chosen(image, found):
         for size in (block * BLOCK, block * BLOCK + rng.randrange(1, BLOCK)):
             yield Row(f"cut to {size}", size=size, may_be_older=True, is_used=False)
     for more in (1, BLOCK, 5 * BLOCK + 7):
@@ -117,7 +123,7 @@ def whole_blocks(
 ) -> Iterator[Row]:
     """Blocks that are zeros, noise, older copies of themselves, or others' bytes."""
     kinds = {area.start // BLOCK: area.kind for area in found}
-    blocks = range(len(image) // BLOCK)
+    blocks = _chosen(image, found)
 
     def block_of(raw: bytes, at: int) -> bytes:
         return raw[at * BLOCK : (at + 1) * BLOCK].ljust(BLOCK, b"\0")
