@@ -161,6 +161,7 @@ static inline bool is_link(const struct vol_inode *inode)
 
 /* ---- data (volume_data.c) ---- */
 
+enum { O_TMPFILE_ = 020000000 };	/* without O_DIRECTORY */
 enum { OFFSET_OWN = -1 };		/* as `at`: the open file's */
 
 /* As preadv2 and pwritev2 at `at`, or OFFSET_OWN; flags: RWF_*. `parts` are memory of the program. */
@@ -266,6 +267,10 @@ long serve_rename(struct frame *frame, struct spot *from, struct spot *to);
 
 /* How the path of an open is walked: WALK_*. */
 uint32_t open_walk_flags(const struct frame *frame);
+
+/* openat2's rules for a path that leads into the volume, or out of one: 0 or -errno (volume_resolve.c). */
+NODISCARD long resolve_check(const struct frame *frame, struct mount *mount);
+NODISCARD long resolve_check_outside(const struct frame *frame);
 
 /* The same by an inode: `to` is memory of the program. */
 NODISCARD long status_give(const struct mount *mount, const struct vol_inode *inode, uint64_t to);

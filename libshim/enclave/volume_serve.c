@@ -165,6 +165,13 @@ static long serve_one(struct frame *frame, const struct call_shape *shape, bool 
 	long result;
 
 	TRY(spot_find(&spot, directory_of(frame, shape, i), frame->arg[i], walk_flags(frame, call)));
+	if (frame->nr == __NR_openat2) {
+		result = spot.mount ? resolve_check(frame, spot.mount) : spot.is_moved ? resolve_check_outside(frame) : 0;
+		if (result < 0) {
+			spot_end(&spot);
+			return result;
+		}
+	}
 	if (!spot.mount)
 		return spot.is_moved || frame->nr == __NR_chdir ? serve_outside(frame, &spot, i, is_asked) : go_on(frame, is_asked);
 	if (call->serve)

@@ -32,7 +32,6 @@ unlisted = "pass"
 """
 
 KNOWN = {
-    ("files", "openat2_resolves_as_told"): "openat2's RESOLVE_BENEATH and its like aren't served in a volume",
     ("execs", "bad_script_lines_fail_with_the_kernels_errors"): "a script's interpreter must lie outside",
     ("memory", "allocations_beyond_the_limit_fail_with_enomem"): "the arena counts for RLIMIT_AS",
 }
