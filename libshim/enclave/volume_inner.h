@@ -96,7 +96,8 @@ void hold_release(struct mount *mount, enum hold_kind kind, const void *object);
 /* Gives back what dead processes held. */
 void holds_reap(struct mount *mount);
 
-/* All holds of that kind that this process has go, with their users. */
+/* All holds, or those of that kind, that this process has go, with their users. */
+void holds_drop_all(struct mount *mount);
 void holds_drop_own(struct mount *mount, enum hold_kind kind);
 
 /* ---- open files ---- */
