@@ -29,7 +29,7 @@ KNOWN = {
     ("memory", "allocations_beyond_the_limit_fail_with_enomem"): "the arena counts for RLIMIT_AS",
 }
 
-# By chance, and outside of volumes under a policy, too: what the helper has under way ends when another thread executes.
+# By chance, also outside of volumes under a policy: what the helper has under way ends when another thread executes.
 BY_CHANCE = {
     ("tables", "a_thread_apart_may_exec", Mode.RING),
     ("tables", "a_thread_apart_makes_children_and_ends_the_process", Mode.RING),
