@@ -47,6 +47,7 @@ static void child_of_fork(struct thread *thread, uint64_t mask, const struct req
 	memset(&stats_sent, 0, sizeof stats_sent);
 	enclave.flags &= ~(uint32_t)FLAG_FIRST;
 	thread->tid = 0;
+	thread->clock_cycles = 0;
 	thread->is_guest = false;
 	thread->stats.processes = 1;
 	thread_enter(thread);

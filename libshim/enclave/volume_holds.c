@@ -24,7 +24,7 @@ struct holds {
 	struct vol_lock lock;
 	uint32_t high;		/* none is used from here on */
 	uint32_t low;		/* all are used below */
-	uint32_t reserved;
+	uint32_t changes;	/* of names outside (volume_links.c) */
 	struct hold hold[HOLDS_MAX];
 };
 _Static_assert(sizeof(struct holds) <= VOL_REGION_SIZE, "the region");
@@ -32,6 +32,16 @@ _Static_assert(sizeof(struct holds) <= VOL_REGION_SIZE, "the region");
 static struct holds *holds_of(struct mount *mount)
 {
 	return volume_region(&mount->volume, VOL_REGION_SHIM);
+}
+
+uint32_t names_changes(void)
+{
+	return __atomic_load_n(&holds_of(&mounts[0])->changes, __ATOMIC_ACQUIRE);
+}
+
+void names_changed(void)
+{
+	__atomic_fetch_add(&holds_of(&mounts[0])->changes, 1, __ATOMIC_ACQ_REL);
 }
 
 static long hold_put(struct mount *mount, uint32_t process, uint32_t kind, uint64_t at)
@@ -294,6 +304,7 @@ void volumes_child_begin(uint32_t parent, uint32_t serial, bool has_own_memory)
 		pending_give(&mounts[i], parent, serial, process_number());
 	if (!has_own_memory)
 		return;
+	links_after_fork();
 	open_files_after_fork();
 	current_after_fork();
 }

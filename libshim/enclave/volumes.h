@@ -39,6 +39,9 @@ void volumes_clone_end(uint32_t serial, long child, bool has_own_memory);
 /* In the child, before its program runs. `parent` is the number of the thread that cloned. */
 void volumes_child_begin(uint32_t parent, uint32_t serial, bool has_own_memory);
 
+/* A fault of the program: true when a volume's file has grown up to there, and the program can go on. */
+bool volumes_fault(int signal, const uint8_t *info);
+
 /* The path of a directory, AT_FDCWD or a descriptor, when that is in a volume: its size; 0: it is in none; or -errno. */
 NODISCARD long volumes_directory(int directory, char *path, uint64_t size);
 
