@@ -31,6 +31,7 @@ class DoubtfulTree(Tree):
 
     def __init__(self, container: Container, table: Record, commits: Iterable[Commit], tell: Tell) -> None:
         self.tell = tell
+        self._followed: dict[int, tuple[int, int, int]] = {}  # block -> as what: forged nodes could go round for ever
         super().__init__(container, table, commits)
 
     def open_chunk(self, ino: int, level: int, index: int, entry: Entry, *, is_clear: bool) -> bytes | Bad:
@@ -38,7 +39,7 @@ class DoubtfulTree(Tree):
         if isinstance(opened, bytes) or (ino != TABLE_INO and level == 0):
             return opened
         raw = self.container.raw(entry.block) if entry.block >= self.container.first_block else b""
-        if len(raw) != BLOCK:
+        if len(raw) != BLOCK or self._followed.setdefault(entry.block, (ino, level, index)) != (ino, level, index):
             return opened
         what = f"node of level {level}" if level else "part of the inode table"
         self.tell(Problem(f"({what}, inode {ino})", 0, 0, entry.block, 1, DOUBTFUL))
