@@ -18,7 +18,7 @@ from scone_preload.volume.layout import BLOCK, ENTRY, ROOT_INO, TABLE_INO, Check
 from scone_preload.volume.reading import REMEDY
 from scone_preload.volume.target import Target
 from scone_preload.volume.tree import Damage, State, Tree, state_behind
-from scone_preload.volume.verify import CHECKPOINT, Advance, Problem, records
+from scone_preload.volume.verify import CHECKPOINT, LOG, UNSYNCED, Advance, Problem, records
 
 LOST = b"/lost+found"
 DOUBTFUL = "doesn't open; what it seems to say was followed, but names, owners and times in it may be forged"
@@ -139,11 +139,25 @@ def _state(container: Container, tell: Tell) -> State:
     for slot in (*whole, *guessed):
         if slot.checkpoint is None:
             continue
-        state = state_behind(container, slot)
+        doubts: list[Bad] = []
+        state = state_behind(container, slot, doubts.append)
         if any(records(DoubtfulTree(container, slot.checkpoint.table, state.commits, lambda _: None))):
+            _tell_log(state, doubts, tell)
             return state
     rule = "nothing can be salvaged: no checkpoint leads to the inode table"
     raise VolumeDamaged(rule, f"container bytes {2 * BLOCK}..{4 * BLOCK - 1}", REMEDY)
+
+
+def _tell_log(state: State, doubts: list[Bad], tell: Tell) -> None:
+    for bad in doubts:
+        tell(Problem(LOG, 0, 0, bad.block, bad.count, f"a batch that {DOUBTFUL}"))
+    if state.log.broken:
+        tell(
+            Problem(LOG, 0, 0, state.log.broken.block, state.log.broken.count, f"{state.log.broken.why}: the log ends")
+        )
+    if state.dropped:
+        why = f"{state.dropped.bad.why}: so all of the last commit is left out ({UNSYNCED})"
+        tell(Problem(f"(inode {state.dropped.ino})", state.dropped.start, BLOCK, state.dropped.bad.block, 1, why))
 
 
 def _guessed(container: Container, slot: Slot) -> Slot:
