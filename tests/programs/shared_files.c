@@ -71,6 +71,10 @@ CASE(a_descriptor_is_the_lowest_free_number)
 	GIVES(50, dup2(b, 50));
 	GIVES(1, write(50, "x", 1));
 	GIVES(1, lseek(40, 0, SEEK_CUR));
+	FAILS(EBADF, dup2(999, 40));
+	FAILS(EINVAL, dup3(b, 40, O_APPEND));
+	GIVES(1, write(40, "y", 1));
+	GIVES(2, lseek(b, 0, SEEK_CUR));
 }
 
 CASE(a_fork_child_moves_the_same_offset)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.modes import WRAPPED, Mode, warm
-from tests.helpers.processes import Outcome, run
+from tests.volume.inside import environment_of, run_in_volume
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE.parent / "programs"
@@ -23,13 +23,6 @@ ABOUT_FILES = ("shared_files", "files", "descriptors", "edges", "execs", "memory
 FLAGS = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
 FLAGS += ["-Wno-stringop-overflow", "-Wno-stringop-overread", "-Wno-nonnull"]
 SKIPPED = 77
-
-POLICY = """version = 1
-[exec]
-unlisted = "pass"
-[files]
-unlisted = "pass"
-"""
 
 KNOWN = {
     ("execs", "bad_script_lines_fail_with_the_kernels_errors"): "a script's interpreter must lie outside",
@@ -65,35 +58,25 @@ class _Programs(dict[str, Path]):
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """With a keystore of its own."""
-    return {**os.environ, "XDG_DATA_HOME": str(tmp_path_factory.mktemp("home"))}
-
-
-def _in_a_volume(
-    mode: Mode, argv: list[str | Path], place: Path, environment: Mapping[str, str], timeout: float = 60
-) -> Outcome:
-    volume, policy = place / "volume", place / "scone.toml"
-    volume.mkdir(exist_ok=True)
-    policy.write_text(POLICY)
-    options = ("--policy", str(policy), "--data", str(volume))
-    return run(mode, argv, cwd=volume, options=options, environment=environment, timeout=timeout)
+def keystore(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """An environment with a keystore of its own."""
+    return environment_of(tmp_path_factory.mktemp("home"))
 
 
 @pytest.mark.parametrize("mode", WRAPPED, ids=lambda mode: mode.value)
 @pytest.mark.parametrize(("program", "case"), _cases(), ids=lambda name: name.replace("_", " "))
-def test_a_case_holds_in_a_volume(
+def test_a_case_holdsrun_in_volume(
     program: str,
     case: str,
     mode: Mode,
     built: dict[str, Path],
-    environment: Mapping[str, str],
+    keystore: Mapping[str, str],
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
     if (program, case) in KNOWN:
         request.applymarker(pytest.mark.xfail(strict=True, reason=KNOWN[program, case]))
-    outcome = _in_a_volume(mode, [built[program], case], tmp_path, environment)
+    outcome = run_in_volume(mode, [built[program], case], tmp_path, keystore)
     if outcome.status == SKIPPED:
         pytest.skip(outcome.out.decode().strip().removeprefix("skip: "))
     assert outcome.status == 0, str(outcome)
