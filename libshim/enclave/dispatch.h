@@ -25,6 +25,9 @@ HOT long pass_shaped(struct frame *frame, const struct call_shape *shape);
 /* As sys_pass, always on the program's own thread. */
 HOT long pass_by_gate(struct frame *frame);
 
+/* Gives `result` back: a function that has just been in the kernel ends in it, for a `ret` is not foreseen then (doors.S). */
+HOT long return_by_jump(long result);
+
 /*
  * Made by the gate, with no helper meanwhile: identity and limits are a process's own, so the helper with the old ones
  * ends, and is made anew when it is needed.
