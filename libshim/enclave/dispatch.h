@@ -34,6 +34,9 @@ HOT long dispatch_on(struct frame *frame, uint32_t nr);
 /* The same without the policy, which was asked. */
 long dispatch_asked(struct frame *frame, uint32_t nr);
 
+/* Gives `result` back: a function that has just been in the kernel ends in it, for a `ret` is not foreseen then (doors.S). */
+HOT long return_by_jump(long result);
+
 /*
  * Made by the gate, with no helper meanwhile: identity and limits are a process's own, so the helper with the old ones
  * ends, and is made anew when it is needed.

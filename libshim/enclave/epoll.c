@@ -372,7 +372,7 @@ long sys_epoll_wait(struct frame *frame)
 		lane_data_release(thread);
 	}
 	turns_judge(thread, result);
-	return result;
+	return return_by_jump(result);
 }
 
 /* A wait with a mask of its own takes the gate: the mask is the thread's. */

@@ -147,7 +147,7 @@ static __attribute__((noinline)) HOT long exit_checked(struct frame *frame, cons
 
 	thread_self()->stats.calls_by_exit[WIRE_EXIT_GATE]++;
 	if (likely(is_plainly_believed(shape, frame->arg, result) && !has_written(shape, frame->arg)))
-		return result;
+		return return_by_jump(result);
 	return reply_check(frame, shape, result);
 }
 

@@ -38,14 +38,14 @@ static long served(long result)
 {
 	if (result > 0)
 		thread_self()->stats.bytes_in += (uint64_t)result;
-	return result;
+	return return_by_jump(result);
 }
 
 static long sent(long result)
 {
 	if (result > 0)
 		thread_self()->stats.bytes_out += (uint64_t)result;
-	return result;
+	return return_by_jump(result);
 }
 
 static bool vectors_get(struct transfer *transfer, struct io_part *parts, uint64_t vectors, uint64_t count)
