@@ -9,7 +9,14 @@
  */
 #include "blocks.h"
 
-enum { GROW_MIN = 256, GROW_MAX = 16384, PIECE = 64, DISCARD_MIN = 2048, SLACK = 64 };
+enum { GROW_MIN = 256, GROW_MAX = 16384, PIECE = 64, DISCARD_MIN = 2048 };
+
+/* Blocks that stay free on a full disk: so that names can be removed there, and what that frees be checkpointed. */
+static const uint32_t slack[] = {
+	[ROOM_FOR_DATA]   = 192,
+	[ROOM_FOR_INODES] = 128,
+	[ROOM_FOR_NAMES]  = 48,
+};
 
 static void lower(uint32_t *hint, uint32_t block)
 {
@@ -187,12 +194,16 @@ void blocks_free(struct volume *volume, uint32_t block, enum freed_kind kind)
 	vol_unlock(volume, &arena->blocks);
 }
 
-long blocks_reserve(struct volume *volume, uint64_t count)
+/* What all that is dirty takes, and a checkpoint's nodes. */
+static uint64_t owed(struct volume_arena *arena)
+{
+	return counter(&arena->dirty) + counter(&arena->changed_nodes) * 2 + counter(&arena->changed_inodes);
+}
+
+long blocks_reserve(struct volume *volume, uint64_t count, enum room room)
 {
 	struct volume_arena *arena = volume->arena;
-	uint64_t need = count + SLACK + counter(&arena->dirty) +
-			counter(&arena->changed_nodes) * 2 +
-			counter(&arena->changed_inodes);
+	uint64_t need = count + slack[room] + owed(arena);
 	long result = 0;
 
 	if (__atomic_load_n(&arena->block_free, __ATOMIC_RELAXED) >= need)

@@ -24,8 +24,10 @@ void blocks_give_up(struct volume *volume, uint32_t staging);
  * durable. What changed the naming entry was marked as unlogged (changed) before. 0: nothing to do. */
 void blocks_free(struct volume *volume, uint32_t block, enum freed_kind kind);
 
-/* Room for `count` chunks more that are about to be dirty, beside all that is dirty and a checkpoint's nodes. -ENOSPC. */
-VOL_NODISCARD long blocks_reserve(struct volume *volume, uint64_t count);
+/* Room for `count` chunks more that are about to be dirty, beside all that is dirty and a checkpoint's nodes. -ENOSPC: the disk
+ * is full, which it is for data before it is for new inodes, and for these before it is for directories. */
+enum room { ROOM_FOR_DATA, ROOM_FOR_INODES, ROOM_FOR_NAMES };
+VOL_NODISCARD long blocks_reserve(struct volume *volume, uint64_t count, enum room room);
 
 /* A commit begins: what was freed before this call becomes free with it, by blocks_release. */
 void blocks_mark(struct volume *volume, enum freed_kind kind);

@@ -8,7 +8,7 @@
 #include "data.h"
 #include "inodes.h"
 
-enum { QUICK_TRIES = 3, FIRST_AHEAD = 16 };
+enum { QUICK_TRIES = 3, FIRST_AHEAD = 16, TYPE_MASK = 0170000, TYPE_DIRECTORY = 0040000 };
 #define OFFSET_MAX (1ULL << 47)	/* what a tree of VOLUME_HEIGHT_MAX reaches */
 
 const uint8_t data_zeros[VOLUME_BLOCK] __attribute__((aligned(64)));
@@ -207,12 +207,13 @@ static long write_chunks(struct volume *volume, struct vol_inode *inode, struct 
 
 static long write_piece(struct volume *volume, struct vol_inode *inode, struct piece piece, struct source source)
 {
+	bool is_directory = (inode->record.mode & TYPE_MASK) == TYPE_DIRECTORY;
 	struct vol_node *node;
 	long result;
 
 	VOL_TRY(node_reach(volume, inode, (piece.at + piece.size - 1) / VOLUME_BLOCK));
 	if (inode->ino != VOLUME_TABLE_INO)	/* its room is kept by all others' reserves */
-		VOL_TRY(blocks_reserve(volume, piece.last - piece.first + 1));
+		VOL_TRY(blocks_reserve(volume, piece.last - piece.first + 1, is_directory ? ROOM_FOR_NAMES : ROOM_FOR_DATA));
 	VOL_TRY(node_lock(volume, (struct node_key){ inode, 1, piece.at / WINDOW }, true, &node));
 	if (!node)
 		return -EIO;

@@ -6,6 +6,7 @@
  *
  * A record is saved into the table by checkpoints only; until then the log has it. So an inode that was changed stays here.
  */
+#include "blocks.h"
 #include "inodes.h"
 
 enum { CHAIN_MAX = 4096, TRIES_MAX = 1000, SMALL_CUT = 1 };
@@ -242,6 +243,7 @@ long inode_new(struct volume *volume, const struct volume_record *record, struct
 	long result;
 
 	VOL_TRY(arena_may_change(volume));
+	VOL_TRY(blocks_reserve(volume, 1, ROOM_FOR_INODES));
 	VOL_TRY(take_number(volume, &ino));
 	result = inode_take(volume, ino, inode);
 	if (result < 0) {

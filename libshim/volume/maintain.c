@@ -34,10 +34,26 @@ static bool is_checkpoint_wanted(struct volume *volume)
 	return __atomic_load_n(&arena->log_used, __ATOMIC_RELAXED) > arena->log_blocks / 2 || is_checkpoint_due(volume);
 }
 
+/* Are there blocks that a checkpoint makes free? */
+static bool has_freed(struct volume_arena *arena)
+{
+	bool is_any = false;
+
+	for (int kind = 0; kind < FREED_KINDS; kind++)
+		is_any |= get(&arena->freed[kind].tail) != get(&arena->freed[kind].head);
+	return is_any;
+}
+
 long volume_make_room(struct volume *volume)
 {
+	bool is_scarce;
+	long result;
+
 	VOL_TRY(arena_may_change(volume));
-	return is_checkpoint_due(volume) ? volume_checkpoint(volume, false) : 0;
+	is_scarce = blocks_reserve(volume, 0, ROOM_FOR_DATA) == -ENOSPC && has_freed(volume->arena);
+	result = is_scarce || is_checkpoint_due(volume) ? volume_checkpoint(volume, false) : 0;
+
+	return is_scarce ? 0 : result;	/* the change itself says whether that was enough */
 }
 
 static bool is_commit_due(struct volume *volume)

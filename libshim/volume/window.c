@@ -124,7 +124,7 @@ long inode_window(struct volume *volume, struct vol_inode *inode, uint64_t index
 
 	if (inode->mapped_writable) {
 		VOL_TRY(arena_may_change(volume));
-		VOL_TRY(blocks_reserve(volume, VOLUME_FAN));
+		VOL_TRY(blocks_reserve(volume, VOLUME_FAN, ROOM_FOR_DATA));
 	}
 	vol_lock(volume, &inode->lock);
 	result = node_reach(volume, inode, (index << FAN_BITS) + VOLUME_FAN - 1);
