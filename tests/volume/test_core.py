@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-NAMES = ("core_oracle", "core_crash", "core_fail", "core_tamper", "core_kill")
+NAMES = ("core_oracle", "core_crash", "core_fail", "core_tamper", "core_kill", "core_full")
 EIO, ENOSPC, FULL = 5, 28, 0
 
 
@@ -19,7 +19,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     checked = folder / "checked"
     checked.mkdir()
     build = str(HERE / "core_build.sh")
-    jobs = ((folder, "plain", *NAMES), (checked, "sanitize", "core_oracle", "core_tamper", "core_fail"))
+    jobs = ((folder, "plain", *NAMES), (checked, "sanitize", "core_oracle", "core_tamper", "core_fail", "core_full"))
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda job: subprocess.run([build, *map(str, job)], check=True), jobs))
     return {**{name: folder / name for name in NAMES}, **{f"{name}-checked": checked / name for name in jobs[1][2:]}}
@@ -56,6 +56,11 @@ def test_an_error_of_the_host_loses_nothing_it_is_not_told_for(
 ) -> None:
     run(programs["core_fail"], 31, 90 if arguments[0] == FULL else 12, *arguments)
     run(programs["core_fail-checked"], 32, 400 if arguments[0] == FULL else 90, *arguments)
+
+
+def test_what_is_removed_on_a_full_disk_makes_room(programs: dict[str, Path]) -> None:
+    assert run(programs["core_full"]) == "6 times full\n"
+    run(programs["core_full-checked"])
 
 
 @pytest.mark.parametrize("mode", [(), ("plain",)], ids=["encrypt", "authenticate"])
