@@ -1,0 +1,61 @@
+"""P6: Python's own tests of files end on a volume as they end on the disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.modes import REPOSITORY
+from tests.volume_real.conftest import LONG, PROGRAMS, Home
+
+# tools/setup unpacks them there: they are in no package that is installed.
+LIBRARY = REPOSITORY / "build" / "python-tests"
+MODULES = (
+    "test_os test_mmap test_shutil test_tempfile test_dbm test_dbm_dumb test_fcntl test_fileio test_glob test_pathlib"
+    " test_mailbox test_shelve test_file test_fileinput test_genericpath test_bufio test_filecmp test_tarfile:MiscReadTest"
+    " test_io:CIOTest test_io:CBufferedReaderTest test_io:CBufferedWriterTest test_io:CBufferedRandomTest"
+    " test_io:CTextIOWrapperTest"
+).split()
+LONG_MODULES = (
+    "test_posix test_tarfile test_io test_zipfile test_zipimport test_py_compile test_importlib test_logging".split()
+)
+
+
+def ends(home: Home) -> dict[str, str]:
+    """How each test ends in this home."""
+    results = home.place / "results.json"
+    modules = [*MODULES, *(LONG_MODULES if LONG > 1 else [])]
+    words = ["/usr/bin/python3", PROGRAMS / "python_tests.py", LIBRARY, results, *modules]
+    script = 'cd "$0" && exec "$@"'
+    outcome = home.run("bash", "-c", script, home.data, *words, timeout=280 * LONG)
+    assert results.exists(), outcome
+    found = json.loads(results.read_text())
+    assert isinstance(found, dict)
+    return {str(name): str(end) for name, end in found.items()}
+
+
+@pytest.fixture(scope="module")
+def natively() -> dict[str, dict[str, str]]:
+    """What the first test found, for the others."""
+    return {}
+
+
+def test_p6_python_s_tests_of_files_end_as_natively(
+    home: Home, plain: Home, natively: dict[str, dict[str, str]]
+) -> None:
+    if not (LIBRARY / "test" / "test_os.py").exists():
+        pytest.skip(f"{LIBRARY} has not Python's tests: tools/setup could not fetch them")
+    if not natively:
+        natively["ends"] = ends(plain)
+    here, there = ends(home), natively["ends"]
+    assert len(there) > 1000
+    different = {name: (there.get(name), end) for name, end in here.items() if there.get(name) != end}
+    assert different == {}
+    assert set(here) == set(there)
+    home.verified()
+
+
+def test_python_s_tests_are_where_setup_puts_them() -> None:
+    assert Path(LIBRARY).name in (REPOSITORY / "tools" / "setup").read_text()
