@@ -19,6 +19,7 @@ OBJECTS = BUILD + "/obj"
 OBJECTS_ID = BUILD + "/objects.id"
 GENERIC_SHIM = BUILD + "/libscone-shim.so"
 MODULE = BUILD + "/_libshim.abi3.so"
+VOLUME_LIBRARY = BUILD + "/libvolume.so"  # the core of volumes for Python
 STARTER = BUILD + "/scone-start"  # the program interpreter of rewritten programs
 CACHE_NAME = "scone-preload"
 PRELOAD_SEPARATORS = " :\t\n"

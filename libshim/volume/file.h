@@ -21,10 +21,10 @@ struct vol_file {
 	uint32_t next_by_place;
 	uint32_t owner_kind;		/* F_SETOWN and the like: kept, never acted upon */
 	int32_t  owner;
-	uint32_t flock;			/* LOCK_SH, LOCK_EX or 0 */
+	uint32_t reserved;
 };
 
-/* A new open file of `inode` (one user of it is taken over), with one user. -ENFILE. */
+/* A new open file of `inode` (one user of it is taken over), with one user. `directory` (NULL: not known) is shared. -ENFILE. */
 VOL_NODISCARD long file_new(struct volume *volume, struct vol_inode *inode, struct vol_inode *directory, uint32_t flags,
 			    struct vol_file **file);
 
@@ -57,14 +57,24 @@ VOL_NODISCARD long lock_set(struct volume *volume, struct vol_inode *inode, cons
 /* The first lock that conflicts with `range` is put there; none: its type becomes F_UNLCK. */
 void lock_test(struct volume *volume, struct vol_inode *inode, struct vol_range *range);
 
-/* Waits until something about this inode's locks changed, or about 50 ms: to try again. -EDEADLK when the processes that wait
- * for one another would never end. */
+/* Waits until the range may be free, or about 50 ms: to try again. 0; -EDEADLK when the processes that wait for one another
+ * would never end. Signals may end it early: whether one came is the caller's to know. */
 VOL_NODISCARD long lock_wait(struct volume *volume, struct vol_inode *inode, const struct vol_range *range);
 
 /* All of a process's fcntl locks on the inode go: it has closed a descriptor of it. */
 void lock_drop(struct volume *volume, struct vol_inode *inode, uint32_t pid);
 
-/* flock(2): LOCK_SH, LOCK_EX, LOCK_UN; without waiting: 0 or -EAGAIN. */
+/* All of a process's fcntl locks on all inodes go: it is dead. Also where pids are used again, before a new one is let in. */
+void lock_forget(struct volume *volume, uint32_t pid);
+
+/* flock(2): LOCK_SH, LOCK_EX, LOCK_UN; without waiting: 0, -EAGAIN (a lock of the other kind that the file had is gone then, as
+ * natively), -ENOLCK. LOCK_NB is no concern of it. */
 VOL_NODISCARD long lock_flock(struct volume *volume, struct vol_file *file, uint32_t operation);
+
+/* As lock_wait, for lock_flock. */
+void lock_flock_wait(struct volume *volume, struct vol_file *file, uint32_t operation);
+
+/* What an open file owns goes: its flock and its OFD locks. By file_put. */
+void lock_release(struct volume *volume, struct vol_inode *inode, uint32_t file);
 
 #endif

@@ -4,8 +4,8 @@
  * Owns: struct vol_inode, in the arena; reading, writing, cutting what an inode holds. Must never: know names or
  * descriptors. Used by: names.c, enclave/volume_*.c.
  *
- * Locks, in this order: the tree's (names.h), an inode's, a node's, the allocator's or the list's. A commit takes the
- * commit lock before any of the last three, and is never started while one of them is held.
+ * Locks, in this order: the commit's, the tree's (names.h), an inode's, a node's (a child's before its parent's), an inode's
+ * root's, a staging buffer's, the lists' and the allocator's. So a commit is never started while one of the others is held.
  */
 #ifndef SCONE_VOLUME_INODE_H
 #define SCONE_VOLUME_INODE_H
@@ -27,11 +27,25 @@ struct vol_inode {
 	uint32_t lock_head;		/* first of the file locks on it (enclave/volume_lock.c), plus one */
 	uint32_t mapped;		/* shared mappings of it in all processes: its chunks are not evicted */
 	uint32_t listed;		/* names.c: its names are in the index */
-	uint32_t last_node;		/* hint of node.c */
+	uint32_t last_node;		/* hint of data.c */
 	uint32_t flock;			/* enclave/volume_lock.c */
-	uint64_t reserved[2];
+	uint32_t mapped_writable;	/* those of `mapped` that can be written: a commit scans them (inode_scan) */
+	struct vol_lock root;		/* of record.height and record.entry */
+	uint32_t changes;		/* of the record: whether it changed while it was saved */
+	uint32_t reserved;
+	uint64_t cut, cut_logging;	/* chunks from there on were cut: to be logged, being logged; plus one, 0: none */
+	uint64_t read_next;		/* where the last read ended: reads on from there are read ahead */
 	struct volume_record record;	/* as it is now. size and mtime: under lock; others change under the tree's, too */
 };
+
+/* The tree's lock: names.c's, who takes it over from a dead thread undoes what that one left undone. A commit holds it while it
+ * collects what is to be logged, so that no half of a change is. An error (of the store, while undoing): the lock is not held. */
+VOL_NODISCARD long names_lock(struct volume *volume);
+void names_unlock(struct volume *volume);
+
+/* Before a change, and before any lock is taken: commits, or makes a checkpoint, when so much waits for one that what is kept
+ * in memory until then may fill up. 0, or why that failed (then the change may fail, too: -ENOSPC, -EIO, -EROFS). */
+VOL_NODISCARD long volume_make_room(struct volume *volume);
 
 /* Its handle, the same in all processes while it has users; never 0. And back. */
 uint32_t inode_index(const struct volume *volume, const struct vol_inode *inode);
@@ -76,7 +90,7 @@ VOL_NODISCARD long inode_punch(struct volume *volume, struct vol_inode *inode, u
 VOL_NODISCARD long inode_seek(struct volume *volume, struct vol_inode *inode, uint64_t at, bool is_data);
 
 /* Where the 512 KiB from chunk 128 * index on lie in the arena, all of them valid (read and checked; holes are zeros), for a
- * shared mapping; inode->mapped is the caller's to count first. -EIO, -ENOMEM. */
+ * shared mapping; inode->mapped (and mapped_writable) are the caller's to count first. -EIO, -ENOMEM. */
 VOL_NODISCARD long inode_window(struct volume *volume, struct vol_inode *inode, uint64_t index, void **window);
 
 /* Chunks of mapped windows may have changed without a call: those that differ from what was last written are dirty now. */

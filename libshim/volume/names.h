@@ -24,6 +24,14 @@ enum { VOL_MAY_EXECUTE = 1, VOL_MAY_WRITE = 2, VOL_MAY_READ = 4 };	/* as access(
 /* 0 or -EACCES. */
 VOL_NODISCARD long names_permit(const struct volume_record *record, const struct vol_who *who, uint32_t wanted);
 
+/* What a new inode has from its directory: of a setgid one its group, and a directory that bit as well. names_create does
+ * it by itself; for O_TMPFILE. */
+void names_inherit(const struct volume_record *directory, const struct vol_who *who, struct volume_record *record);
+
+/* record.parent of what is no directory, has no name (nlink 0), and gets none by names_link: it had one, or O_TMPFILE came with
+ * O_EXCL. */
+#define NAMES_WAS_NAMED (~0ULL)
+
 /* Where a path led. */
 struct vol_where {
 	struct vol_inode *directory;	/* that the last name is in; the caller's to put. NULL once it led out */
@@ -38,6 +46,7 @@ struct vol_where {
 enum {
 	WALK_FOLLOW = 1,		/* the last name, too, if it is a link */
 	WALK_PARENT_ONLY = 2,		/* don't look the last name up */
+	WALK_CREATE = 4,		/* open(2) with O_CREAT: a slash behind the last name is -EISDIR */
 };
 
 /*

@@ -98,8 +98,8 @@ struct volume_found {
 };
 
 /*
- * Fills a new arena (zeros) from a container: reads the newer valid checkpoint, replays the log, finds the free blocks,
- * writes a checkpoint (unless read-only). -EBADMSG: damaged or tampered with (reported); -EKEYREJECTED: not with this key.
+ * Fills a new arena (zeros) from a container: reads the newer valid checkpoint, replays the log, finds the free blocks. Writes
+ * nothing: whoever compares versions with an anchor does so first, then calls volume_checkpoint. -EBADMSG: damaged or tampered with (reported); -EKEYREJECTED: not with this key.
  */
 VOL_NODISCARD long volume_mount(struct volume *volume, const struct volume_shape *shape, const uint8_t key[VOLUME_KEY_SIZE],
 				struct volume_found *found);

@@ -13,6 +13,7 @@ from scone_preload.build.plans import plan_generic
 from scone_preload.build.shims import link_shim
 from scone_preload.build.starter import build_starter
 from scone_preload.build.toolchain import Compiler, find_compiler
+from scone_preload.build.volumes import build_volume_library
 from scone_preload.cache import open_cache, write_atomically
 from scone_preload.errors import InternalError, MachineLacks, SconeError
 from scone_preload.spec.load import KEPT, kept_form
@@ -38,6 +39,7 @@ def build_all() -> None:
     if not generic.exists() or generic.read_bytes() != raw:
         write_atomically(generic, raw)
     _build_module(layout, compiler, identity)
+    build_volume_library(compiler, layout.libshim, Path(paths.VOLUME_LIBRARY), layout.root)
     build_starter(compiler, layout.libshim / "start" / "start.c", Path(paths.STARTER), layout.root)
     _say(f"libshim {identity} with {compiler.version}; generic shim {len(raw)} bytes")
 

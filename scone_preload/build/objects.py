@@ -22,6 +22,8 @@ from scone_preload.errors import MachineLacks
 
 JOBS = 2
 GENERATORS = ("elf", "codegen", "build")
+SIDES = ("enclave", "host", "volume")
+OUTSIDE = ("library.c",)  # of libshim/volume: for code with a libc
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Layout:
     objects_id: Path
 
     def includes(self, side: str) -> list[Path]:
-        return [self.libshim / side, self.libshim / "wire", self.generated]
+        own = [self.libshim / side, self.libshim / "wire"]
+        return own if side == "volume" else [*own, self.generated]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,15 @@ def object_files(objects: Path) -> list[Path]:
 
 
 def _jobs(layout: Layout, compiler: Compiler) -> list[_Job]:
-    return [_job(layout, compiler, side, source) for side in ("enclave", "host") for source in _sources(layout, side)]
+    return [_job(layout, compiler, side, source) for side in SIDES for source in _sources(layout, side)]
 
 
 def _sources(layout: Layout, side: str) -> list[Path]:
     """C and assembly of one side; generated C belongs to the enclave unless its name begins with host_, and to no side
     if it is for tests (hostile)."""
     own = [path for pattern in ("*.c", "*.S") for path in (layout.libshim / side).glob(pattern)]
+    if side == "volume":
+        return sorted(path for path in own if path.name not in OUTSIDE)
     generated = [path for path in layout.generated.glob("*.gen.c") if not path.name.startswith("hostile")]
     of_side = [path for path in generated if path.name.startswith("host_") == (side == "host")]
     return sorted(own + of_side)
@@ -93,7 +98,8 @@ def _sources(layout: Layout, side: str) -> list[Path]:
 def _job(layout: Layout, compiler: Compiler, side: str, source: Path) -> _Job:
     target = layout.objects / f"{side}-{source.stem}{'-asm' if source.suffix == '.S' else ''}.o"
     arguments = compile_arguments(source, target, layout.includes(side), layout.root)
-    headers = [path for folder in layout.includes(side) for path in sorted(folder.glob("*.h"))]
+    folders = [*layout.includes(side), *([layout.libshim / "volume"] if side == "enclave" else [])]
+    headers = [path for folder in folders for path in sorted(folder.glob("*.h"))]
     named = [os.path.relpath(path, layout.root) for path in (source, *headers)]
     texts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (source, *headers)]
     return _Job(source, target, arguments, _digest([compiler.version, *COMMON, *named, *texts]))

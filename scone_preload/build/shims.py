@@ -8,7 +8,7 @@ from pathlib import Path
 from scone_preload.build.objects import object_files, whole_set
 from scone_preload.build.plans import Plan, plan_program
 from scone_preload.build.provide import generic_shim
-from scone_preload.build.toolchain import COMMON, LINK, Compiler, find_compiler
+from scone_preload.build.toolchain import CIPHERS, COMMON, LINK, Compiler, find_compiler
 from scone_preload.build.warm import index_file, index_text
 from scone_preload.cache import Cache, open_cache, write_atomically
 from scone_preload.elf.classify import classify
@@ -49,7 +49,7 @@ def link_shim(plan: Plan, compiler: Compiler, objects: Path, libshim: Path) -> b
         mapped = f"-ffile-prefix-map={folder}=."
         compiler.run([*COMMON, mapped, *includes, "-c", "-o", str(shim_object), str(source)])
         inputs = [str(path) for path in (shim_object, *object_files(whole_set(objects, plan.objects)))]
-        compiler.run([*LINK, "-o", str(shim), *inputs])
+        compiler.run([*LINK, "-o", str(shim), *inputs, CIPHERS])
         return shim.read_bytes()
 
 

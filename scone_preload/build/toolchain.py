@@ -24,6 +24,8 @@ LINK = (
     *("-Wl,-z,defs", "-Wl,--build-id=sha1", "-Wl,--hash-style=gnu", "-Wl,--fatal-warnings"),
     "-Wl,-soname,libscone-shim.so",
 )
+# AES-GCM of Debian's libipsec-mb-dev: the linker takes the four objects of it that libshim/volume/cipher.c calls.
+CIPHERS = "-l:libIPSec_MB.a"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,98 @@
+/*
+ * maintain.c - what is done from time to time, and told.
+ *
+ * Owns: when commits and checkpoints are made without being asked for. Must never: do so with a lock held. Called by: the runtime
+ * host's maintainer; every change, by volume_make_room.
+ */
+#include "blocks.h"
+#include "cache.h"
+#include "commit.h"
+
+enum { COMMIT_AFTER_S = 5 };
+
+static uint64_t get(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+/* Whether what only a checkpoint lets go of may fill the pools, or the log. */
+static bool is_checkpoint_due(struct volume *volume)
+{
+	struct volume_arena *arena = volume->arena;
+	bool is_due = get(&arena->changed_nodes) > NODE_SLOTS / 2 || get(&arena->changed_inodes) > INODE_SLOTS / 2;
+
+	for (int kind = 0; kind < FREED_KINDS; kind++)
+		is_due |= get(&arena->freed[kind].tail) - get(&arena->freed[kind].head) > FREED_MAX / 2;
+	return is_due;
+}
+
+/* The log is so full, or so much waits to be free, that it is time; nothing breaks if it is not done yet. */
+static bool is_checkpoint_wanted(struct volume *volume)
+{
+	struct volume_arena *arena = volume->arena;
+
+	return __atomic_load_n(&arena->log_used, __ATOMIC_RELAXED) > arena->log_blocks / 2 || is_checkpoint_due(volume);
+}
+
+long volume_make_room(struct volume *volume)
+{
+	VOL_TRY(arena_may_change(volume));
+	return is_checkpoint_due(volume) ? volume_checkpoint(volume, false) : 0;
+}
+
+static bool is_commit_due(struct volume *volume)
+{
+	int64_t since = __atomic_load_n(&volume->arena->waiting_since, __ATOMIC_RELAXED);
+
+	return since && volume->host->now(volume->context).seconds - since >= COMMIT_AFTER_S;
+}
+
+/* Killed processes leave counters wrong by a little: what is counted anew while others count is right next time. */
+static void count_anew(struct volume *volume)
+{
+	struct volume_arena *arena = volume->arena;
+	uint64_t cached = 0, dirty = 0;
+
+	for (uint64_t slot = bits_next(arena->node_taken, 1, NODE_SLOTS); slot < NODE_SLOTS;
+	     slot = bits_next(arena->node_taken, slot + 1, NODE_SLOTS)) {
+		cached += mask_count(&arena->node[slot].valid);
+		dirty += mask_count(&arena->node[slot].dirty);
+	}
+	__atomic_store_n(&arena->cached, cached, __ATOMIC_RELAXED);
+	__atomic_store_n(&arena->dirty, dirty, __ATOMIC_RELAXED);
+	__atomic_store_n(&arena->changed_nodes, bits_count(arena->node_changed, NODE_SLOTS), __ATOMIC_RELAXED);
+	__atomic_store_n(&arena->changed_inodes, bits_count(arena->inode_changed, INODE_SLOTS), __ATOMIC_RELAXED);
+}
+
+long volume_maintain(struct volume *volume)
+{
+	struct volume_arena *arena = volume->arena;
+	long result = 0;
+
+	if (arena->is_readonly) {
+		node_evict(volume, arena->cache_size);
+		return 0;
+	}
+	VOL_TRY(arena_may_change(volume));
+	count_anew(volume);
+	if (is_checkpoint_wanted(volume))
+		result = volume_checkpoint(volume, false);
+	else if (is_commit_due(volume))
+		result = volume_commit(volume);
+	if (get(&arena->dirty) > cache_dirty_limit(volume) && result >= 0)
+		result = cache_flush_to(volume, cache_dirty_limit(volume) / 2);
+	node_evict(volume, arena->cache_size);
+	return result;
+}
+
+void volume_usage(struct volume *volume, struct volume_usage *usage)
+{
+	struct volume_arena *arena = volume->arena;
+
+	*usage = (struct volume_usage){
+		.blocks = __atomic_load_n(&arena->block_count, __ATOMIC_RELAXED),
+		.inodes_used = get(&arena->inodes_used), .cached = get(&arena->cached), .dirty = get(&arena->dirty),
+		.cache_size = arena->cache_size * VOLUME_BLOCK,
+	};
+	usage->blocks_used = usage->blocks - __atomic_load_n(&arena->block_free, __ATOMIC_RELAXED) + usage->dirty;
+}
