@@ -11,6 +11,13 @@
     │   │   ├── KeyMissing           125   it holds no such key, secret, slot or anchor
     │   │   ├── KeyExists            125   the name is taken, or would be overwritten
     │   │   └── AnchorLost           125   the freshness anchor of a volume is gone or can't be believed
+    │   ├── VolumeError      125   the volume can't be used or made as asked
+    │   │   ├── NotAVolume           125   the directory holds other things
+    │   │   ├── VolumeMissing        125   there is none
+    │   │   ├── VolumeDamaged        125   cut short, or changed behind our back
+    │   │   ├── VolumeWrongKey       125   nothing given opens it
+    │   │   ├── VolumeNewer          125   written by a newer version
+    │   │   └── VolumeBusy           125   another process has it open
     │   ├── BinaryNotFound   127   no such program, as shells say it
     │   └── BinaryRefused    126   the program is there but can't be run wrapped (static, 32-bit, ...)
     │       ├── NotRunnable      126   the kernel itself would not run it (not executable, not a program)
@@ -90,6 +97,34 @@ class KeyExists(KeystoreError):
 
 class AnchorLost(KeystoreError):
     """The freshness anchor of a volume is gone or can't be believed."""
+
+
+class VolumeError(UserError):
+    """The volume can't be used or made as asked."""
+
+
+class NotAVolume(VolumeError):
+    """The directory holds other things."""
+
+
+class VolumeMissing(VolumeError):
+    """There is no volume."""
+
+
+class VolumeDamaged(VolumeError):
+    """Cut short, or changed behind our back; `thing` names the bytes where they are known."""
+
+
+class VolumeWrongKey(VolumeError):
+    """Nothing given opens it."""
+
+
+class VolumeNewer(VolumeError):
+    """Written by a newer version."""
+
+
+class VolumeBusy(VolumeError):
+    """Another process has it open."""
 
 
 class BinaryNotFound(UserError):

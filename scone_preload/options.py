@@ -7,7 +7,7 @@ Imported on every start, so it imports nothing: a dataclass alone would cost 6 m
 
 SHIM_VARIABLE_VERSION = 3
 FLAG_TRACE, FLAG_TRACE_FAILING, FLAG_STATS, FLAG_NO_IO_URING, FLAG_FIRST, FLAG_POLICY = (1 << bit for bit in range(6))
-FLAG_LIVE, FLAG_LATENCY, FLAG_LOG = 1 << 8, 1 << 9, 1 << 10
+FLAG_LIVE, FLAG_LATENCY, FLAG_LOG, FLAG_VOLUMES = 1 << 8, 1 << 9, 1 << 10, 1 << 11
 
 MODES = {"sync": 0, "async": 1}
 PRESETS = ("apache", "memcached", "nginx", "postgresql", "python", "redis", "sqlite")
@@ -85,7 +85,9 @@ class Options:
         """Are the shims' lines to be told to the runtime host, which writes them where they belong?"""
         return bool(self.log) or self.log_format != "text"
 
-    def shim_variable(self, control_fd: int, alive_fd: int, nonce: int, *, has_policy: bool = False) -> str:
+    def shim_variable(
+        self, control_fd: int, alive_fd: int, nonce: int, *, has_policy: bool = False, has_volumes: bool = False
+    ) -> str:
         """Return the value of SCONE_SHIM for the first process (docs/internals.md, section 1)."""
         flags = FLAG_FIRST
         if self.trace is not None:
@@ -98,6 +100,8 @@ class Options:
             flags |= FLAG_STATS
         if has_policy:
             flags |= FLAG_POLICY
+        if has_volumes:
+            flags |= FLAG_VOLUMES
         if self.stats_socket:
             flags |= FLAG_LIVE | (FLAG_LATENCY if self.stats_latency else 0)
         if self.has_own_log:

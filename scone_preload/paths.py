@@ -21,6 +21,7 @@ GENERIC_SHIM = BUILD + "/libscone-shim.so"
 MODULE = BUILD + "/_libshim.abi3.so"
 VOLUME_LIBRARY = BUILD + "/libvolume.so"  # the core of volumes for Python
 STARTER = BUILD + "/scone-start"  # the program interpreter of rewritten programs
+VOLUME_LIBRARY = BUILD + "/libvolume.so"  # the core of volumes, for the runtime and tools
 CACHE_NAME = "scone-preload"
 PRELOAD_SEPARATORS = " :\t\n"
 

@@ -7,6 +7,7 @@
 #include <linux/fcntl.h>
 #include "about.h"
 #include "control.h"
+#include "volumes.h"
 
 enum { PATH_SIZE = CTL_PATH_MAX, ADDRESS_MAX = 128, MESSAGES_MAX = 1024, MESSAGE_SIZE = 64 /* struct mmsghdr */,
        AF_UNIX_ = 1, FAMILY_SIZE = 2 };
@@ -51,8 +52,10 @@ static long start_of(char *path, int directory)
 {
 	char link[64];
 	struct text text = { link, 0, sizeof link };
-	long size;
+	long size = enclave.has_volumes ? volumes_directory(directory, path, PATH_SIZE) : 0;
 
+	if (size)
+		return size;
 	if (directory == AT_FDCWD) {
 		size = gate2(__NR_getcwd, path, PATH_SIZE);
 		return size > 0 ? size - 1 : size;

@@ -18,6 +18,7 @@
 #include "policy.h"
 #include "ring.h"
 #include "stream.h"
+#include "volumes.h"
 
 enum { CLONE_ARGS_MAX = 128 };
 
@@ -32,10 +33,14 @@ struct request {
 	uint64_t stack;			/* of the program's child; 0: the caller's */
 	struct clone_args args;
 	uint64_t args_size;
+	uint32_t serial;		/* of volumes */
+	uint32_t padding;
 };
 
-static void child_of_fork(struct thread *thread, uint64_t mask, bool has_own_files)
+static void child_of_fork(struct thread *thread, uint64_t mask, const struct request *request)
 {
+	uint32_t parent = thread->tid;
+
 	live_after_fork(thread);
 	for (struct thread *each = thread_all(); each; each = each->next_all)
 		memset(&each->stats, 0, sizeof each->stats);
@@ -49,7 +54,9 @@ static void child_of_fork(struct thread *thread, uint64_t mask, bool has_own_fil
 	ring_after_fork(thread);
 	enclave.is_ringing = stream_held_first() >= 0;
 	policy_after_fork();
-	if (has_own_files)
+	if (enclave.has_volumes)
+		volumes_child_begin(parent, request->serial, true);
+	if (!(request->flags & CLONE_FILES))
 		alive_after_fork();
 	signal_mask_set(mask);
 }
@@ -63,6 +70,8 @@ static long fork_process(struct frame *frame, struct request *request)
 	stream_flush(thread);
 	stream_privatize();
 	mask = signal_mask_set(~0UL);
+	if (enclave.has_volumes)
+		request->serial = volumes_clone_begin(true);
 	signal_fork_lock();
 	thread_fork_lock();
 	ring_fork_lock();
@@ -73,9 +82,11 @@ static long fork_process(struct frame *frame, struct request *request)
 	if (result == 0) {
 		if (request->stack)
 			frame->rsp = request->stack;
-		child_of_fork(thread, mask, !(request->flags & CLONE_FILES));
+		child_of_fork(thread, mask, request);
 		return 0;
 	}
+	if (enclave.has_volumes)
+		volumes_clone_end(request->serial, result, true);
 	signal_mask_set(mask);
 	return result;
 }
@@ -86,6 +97,8 @@ _Noreturn void thread_begin(struct thread *thread)
 	thread_enter(thread);
 	if (thread->gate_only)
 		exec_forget_held(false);
+	if (thread->volumes_of)
+		volumes_child_begin(thread->volumes_of, thread->volumes_serial, false);
 	signal_mask_set(thread->call_mask);
 	door_leave_new(thread->frame);
 }
@@ -94,6 +107,7 @@ static long clone_in_memory(struct frame *frame, struct request *request)
 {
 	struct thread *child = thread_new();
 	struct frame *child_frame;
+	uint32_t counted;
 	uint64_t mask;
 	long result;
 
@@ -121,7 +135,12 @@ static long clone_in_memory(struct frame *frame, struct request *request)
 		request->call[2] = (long)(request->args.stack + request->args.stack_size);
 	mask = signal_mask_set(~0UL);
 	child->call_mask = mask;
+	child->volumes_of = counted = enclave.has_volumes && !(request->flags & CLONE_THREAD) ? thread_number() : 0;
+	if (counted)
+		child->volumes_serial = request->serial = volumes_clone_begin(false);
 	result = gate_clone(request->call, child);
+	if (counted)
+		volumes_clone_end(request->serial, result, false);
 	if (result < 0 || request->flags & CLONE_VFORK) {
 		thread_scratch_free(child);
 		memory_files_drop(child);

@@ -11,6 +11,7 @@
 #include "memory_file.h"
 #include "policy.h"
 #include "shield.h"
+#include "volumes.h"
 
 enum { AF_UNIX = 1, SOCK_SEQPACKET = 5, SOCK_CLOEXEC = 02000000, SOL_SOCKET = 1, SCM_RIGHTS = 1,
        MSG_NOSIGNAL = 0x4000, F_DUPFD_CLOEXEC_ = 1030, CONTROL_FD_MAX = 1024,
@@ -186,6 +187,8 @@ static void hello_answered(const uint8_t *answer, long size, int from)
 	policy_install(answer + sizeof head, head.policy_size);
 	if (head.file_count > CTL_KEPT_MAX)
 		die("the runtime host's answer to HELLO can't be read");
+	if (head.volume_count)
+		volumes_take(from, head.volume_count);
 	for (uint32_t i = 0; i < head.file_count; i++)
 		file_take(from, i, numbers);
 }
@@ -340,7 +343,7 @@ void control_live(int fd)
 		return;		/* without a runtime nobody reads */
 }
 
-static void move(int32_t *fd, long wanted)
+static void move(int32_t *fd, long wanted, bool is_inherited)
 {
 	long moved;
 
@@ -349,20 +352,36 @@ static void move(int32_t *fd, long wanted)
 	moved = gate3(__NR_fcntl, *fd, F_DUPFD_CLOEXEC_, wanted);
 	if (moved < 0)
 		return;		/* no number that high is free: it stays where it is */
-	gate3(__NR_fcntl, moved, F_SETFD, 0);
+	if (is_inherited)
+		gate3(__NR_fcntl, moved, F_SETFD, 0);
 	gate1(__NR_close, *fd);
 	*fd = (int32_t)moved;
 }
 
-void control_start(void)
+/* The highest number that the shim's own descriptors can have. */
+static long highest(void)
 {
 	uint64_t limit[2];
-	long wanted = CONTROL_FD_MAX - 1;
 
 	if (gate2(__NR_getrlimit, RLIMIT_NOFILE, limit) == 0 && limit[0] > 0 && limit[0] < CONTROL_FD_MAX)
-		wanted = (long)limit[0] - 1;
-	move(&enclave.control_fd, wanted);
-	move(&enclave.alive_fd, wanted - 1);
+		return (long)limit[0] - 1;
+	return CONTROL_FD_MAX - 1;
+}
+
+void control_start(void)
+{
+	long wanted = highest();
+
+	move(&enclave.control_fd, wanted, true);
+	move(&enclave.alive_fd, wanted - 1, true);
+}
+
+void control_own_move(uint32_t first, uint32_t count)
+{
+	long wanted = highest() - first;
+
+	for (uint32_t i = 0; i < count; i++)
+		move(&enclave.own_fd[first + i], wanted - i, false);
 }
 
 void control_inherit(bool is_inherited)

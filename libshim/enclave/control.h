@@ -56,6 +56,9 @@ void control_trace(struct ctl_trace *packet, size_t size);
 /* Moves the shim's own descriptors out of the program's way. Called once, from start.c. */
 void control_start(void);
 
+/* The same for `count` that came later: enclave.own_fd[] from `first` on. */
+void control_own_move(uint32_t first, uint32_t count);
+
 /* Whether a program that is executed gets them: one that runs unwrapped must not. */
 void control_inherit(bool is_inherited);
 #endif

@@ -11,6 +11,7 @@
 #include "policy.h"
 #include "shield.h"
 #include "shim_abi.h"
+#include "volumes.h"
 
 long deny(uint32_t nr, uint32_t error)
 {
@@ -53,17 +54,28 @@ void dispatch_start(void)
 	enclave.is_watched = enclave.flags & (FLAG_TRACE | FLAG_LIVE);
 }
 
-/* Where there is a policy or a shield: they come first. */
-static long serve(struct frame *frame, uint32_t nr)
+long dispatch_asked(struct frame *frame, uint32_t nr)
 {
-	const struct call_shape *shape = &call_shapes[nr];
+	long result = enclave.has_shields ? shield_serve(frame, &call_shapes[nr]) : -SHIELD_PLAIN;
+
+	return result == -SHIELD_PLAIN ? servers[nr](frame) : result;
+}
+
+long dispatch_on(struct frame *frame, uint32_t nr)
+{
 	long result = -SHIELD_PLAIN;
 
 	if (enclave.has_policy)	/* what the spec denies it denies too, and what does not exist */
-		result = policy_serve(frame, shape);
-	if (result == -SHIELD_PLAIN && enclave.has_shields)
-		result = shield_serve(frame, shape);
-	return result == -SHIELD_PLAIN ? servers[nr](frame) : result;
+		result = policy_serve(frame, &call_shapes[nr]);
+	return result == -SHIELD_PLAIN ? dispatch_asked(frame, nr) : result;
+}
+
+/* Where there is a policy, a shield or a volume: they come first. */
+static long serve(struct frame *frame, uint32_t nr)
+{
+	if (enclave.has_volumes && volumes_meet(nr))
+		return volumes_serve(frame, &call_shapes[nr]);
+	return dispatch_on(frame, nr);
 }
 
 static uint64_t now_ns(void)

@@ -25,6 +25,15 @@ HOT long pass_shaped(struct frame *frame, const struct call_shape *shape);
 /* As sys_pass, always on the program's own thread. */
 HOT long pass_by_gate(struct frame *frame);
 
+/* As pass_by_gate, but no signal ends it: a call of the shim's own that must be made. */
+long pass_steadily(struct frame *frame);
+
+/* The call as policy, shields and its handler serve it. */
+HOT long dispatch_on(struct frame *frame, uint32_t nr);
+
+/* The same without the policy, which was asked. */
+long dispatch_asked(struct frame *frame, uint32_t nr);
+
 /*
  * Made by the gate, with no helper meanwhile: identity and limits are a process's own, so the helper with the old ones
  * ends, and is made anew when it is needed.

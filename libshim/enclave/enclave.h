@@ -37,13 +37,21 @@ enum enclave_flags {
 	FLAG_LIVE          = 1u << 8,	/* counts are to be read while the process runs (live.c) */
 	FLAG_LATENCY       = 1u << 9,	/* and each call is timed */
 	FLAG_LOG           = 1u << 10,	/* the runtime writes what the shim has to say */
+	FLAG_VOLUMES       = 1u << 11,	/* the answer to HELLO brings volumes */
 };
+
+enum { OWN_CONTAINERS = 2, OWN_COUNT = OWN_CONTAINERS + 8 };
 
 struct enclave {
 	uint32_t mode;			/* enum enclave_mode */
 	uint32_t flags;			/* enum enclave_flags */
-	int32_t  control_fd;		/* -1: no runtime */
-	int32_t  alive_fd;		/* alive.c; 0: none */
+	union {			/* the shim's own descriptors, which the program must not see or reach */
+		struct {
+			int32_t  control_fd;		/* -1: no runtime */
+			int32_t  alive_fd;		/* alive.c; 0: none */
+		};
+		int32_t own_fd[OWN_COUNT];	/* from OWN_CONTAINERS on those of volumes; 0: none */
+	};
 	uint32_t uring_min;		/* fewest calls the helper gives io_uring at once; 0: as it is best */
 	uint64_t exit_cost;		/* TSC cycles burned by each synchronous exit of a host call */
 	uint64_t text_start, text_end;	/* executable range of the shim, door code included */
@@ -54,6 +62,7 @@ struct enclave {
 	bool     has_extra;		/* exit_cost is not 0, or is_unwatched: something is to be done before an exit by the gate */
 	bool     has_policy;		/* the runtime handed one over (policy.h) */
 	bool     has_shields;		/* some descriptor has, or had, a shield */
+	bool     has_volumes;		/* paths may lead into one (volumes.h) */
 	bool     is_ringing;		/* there is a helper, or may be data that one has moved */
 	bool     has_signalfd;		/* its readiness depends on who asks: waits take the gate from now on */
 	const char *shim_path;		/* as it stood in LD_PRELOAD */

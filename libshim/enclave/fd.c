@@ -25,8 +25,9 @@ static int32_t *own_find(uint64_t fd)
 {
 	if (enclave.control_fd >= 0 && (uint32_t)fd == (uint32_t)enclave.control_fd)
 		return &enclave.control_fd;
-	if (enclave.alive_fd > 0 && (uint32_t)fd == (uint32_t)enclave.alive_fd)
-		return &enclave.alive_fd;
+	for (uint32_t i = 1; i < OWN_COUNT && enclave.own_fd[i] > 0; i++)
+		if ((uint32_t)fd == (uint32_t)enclave.own_fd[i])
+			return &enclave.own_fd[i];
 	return NULL;
 }
 
@@ -64,7 +65,7 @@ static long make_way(uint64_t wanted)
 	moved = gate3(__NR_fcntl, *own, F_DUPFD_CLOEXEC_NR, 3);
 	if (moved < 0)
 		die("no descriptor is left for the control socket");
-	gate3(__NR_fcntl, moved, F_SETFD, 0);
+	gate3(__NR_fcntl, moved, F_SETFD, own < &enclave.own_fd[OWN_CONTAINERS] ? 0 : FD_CLOEXEC);
 	*own = (int32_t)moved;
 	return 0;
 }
@@ -158,9 +159,9 @@ long sys_unshare(struct frame *frame)
 static uint64_t own_between(uint64_t first, uint64_t last)
 {
 	uint64_t found = last + 1;
-	const int32_t own[] = { enclave.control_fd, enclave.alive_fd };
+	const int32_t *own = enclave.own_fd;
 
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < OWN_COUNT; i++)
 		if (own[i] > 0 && (uint64_t)own[i] >= first && (uint64_t)own[i] < found)
 			found = (uint64_t)own[i];
 	return found;
@@ -320,10 +321,9 @@ long sys_getdents64(struct frame *frame)
 		return sys_pass(frame);
 	do {
 		size = pass_by_gate(frame);
-		if (size > 0)
-			size = entry_hide((uint8_t *)frame->arg[1], size, enclave.control_fd) ? : -EAGAIN;
-		if (size > 0)
-			size = entry_hide((uint8_t *)frame->arg[1], size, enclave.alive_fd) ? : -EAGAIN;
+		for (uint32_t i = 0; i < OWN_COUNT && size > 0; i++)
+			if (!i || enclave.own_fd[i] > 0)
+				size = entry_hide((uint8_t *)frame->arg[1], size, enclave.own_fd[i]) ? : -EAGAIN;
 	} while (size == -EAGAIN);
 	return size;
 }

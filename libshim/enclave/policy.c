@@ -87,6 +87,13 @@ bool policy_is_inside(uint32_t nr)
 	return calls[nr].route == POLICY_INSIDE;
 }
 
+bool policy_is_general(uint32_t nr)
+{
+	uint8_t route = calls[nr].route;
+
+	return route == POLICY_DENY || route == POLICY_STOP || route == POLICY_RUNTIME;
+}
+
 /* ---- answers ---- */
 
 static bool covers(const struct given *one, const struct about *about)

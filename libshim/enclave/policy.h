@@ -20,6 +20,9 @@ long policy_serve(struct frame *frame, const struct call_shape *shape);
 /* The same for a number that is no call's. */
 long policy_serve_unknown(uint32_t nr);
 
+/* Does it say the same of every call of this number, whatever it is about, and more than that it goes on? */
+bool policy_is_general(uint32_t nr);
+
 /* Must this call of the program be made by the gate? Only asked once enclave.has_policy. */
 bool policy_is_inside(uint32_t nr);
 

@@ -6,11 +6,12 @@
  */
 #include "descriptor.h"
 #include "shield.h"
+#include "volumes.h"
 
 long shield_serve(struct frame *frame, const struct call_shape *shape)
 {
 	if (thread_self()->gate_only)
-		return -SHIELD_PLAIN;
+		return enclave.has_volumes ? volumes_serve_guest(frame, shape) : -SHIELD_PLAIN;
 	for (uint32_t i = 0, left = shape->fd_args; left; i++, left >>= 1) {
 		struct descriptor *descriptor = left & 1 ? descriptor_of((int)frame->arg[i]) : NULL;
 

@@ -18,6 +18,7 @@
 #include "ring.h"
 #include "shim_abi.h"
 #include "signal.h"
+#include "volumes.h"
 
 enum { SETTING_COUNT = 7, AT_HWCAP2_ = 26, HWCAP2_FSGSBASE_ = 2, SHIM_SETTING_VERSION = 3 };
 
@@ -214,6 +215,7 @@ __attribute__((constructor)) static void shim_start(int argc, char **argv, char 
 	thread = thread_new();
 	if (!thread)
 		die("no memory for the shim");
+	thread_base_set(thread);
 	if (!setting || !settings_parse(*setting + sizeof setting_name - 1, &nonce))
 		die("the shim was preloaded without scone-wrap: start the program with scone-wrap");
 	end = *setting + string_size(*setting) + 1;
@@ -224,6 +226,8 @@ __attribute__((constructor)) static void shim_start(int argc, char **argv, char 
 	dispatch_start();
 	control_start();
 	control_hello(enclave.flags & FLAG_EXECED, nonce);
+	if (enclave.has_volumes)
+		volumes_adopt();
 	live_start(thread);
 	thread->stats.processes = enclave.flags & FLAG_COUNTED ? 0 : 1;
 	thread->stats.execs = enclave.flags & FLAG_EXECED ? 1 : 0;

@@ -107,12 +107,17 @@ static void signal_stack_set(const struct thread *thread)
 		die("the host refuses a signal stack");
 }
 
-void thread_enter(struct thread *thread)
+void thread_base_set(struct thread *thread)
 {
 	if (enclave.has_fsgsbase)
 		gs_set((uint64_t)thread);
 	else if (gate2(__NR_arch_prctl, ARCH_SET_GS_, thread) < 0)
 		die("the host refuses a GS base");
+}
+
+void thread_enter(struct thread *thread)
+{
+	thread_base_set(thread);
 	signal_stack_set(thread);
 	if (gate5(__NR_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, gate_start, gate_end - gate_start, 0) < 0)
 		die("the kernel has no Syscall User Dispatch: Linux 5.11 or newer is needed");

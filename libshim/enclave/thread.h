@@ -16,7 +16,7 @@
 #define THREAD_MASK      48	/* the mask that the next unmasking in the gate sets */
 #define THREAD_RESTORE   56	/* the mask that the deferred signal's handler will restore */
 
-#define SHIM_STACK_SIZE  (64 * 1024)
+#define SHIM_STACK_SIZE  (128 * 1024)
 #define SIGNAL_STACK_SIZE (32 * 1024)	/* kernel signal frames land here; AVX-512 and AMX state included */
 
 #ifndef __ASSEMBLER__
@@ -70,6 +70,8 @@ struct thread {
 	uint64_t map;			/* the mapping that holds this struct and its stacks */
 	uint64_t map_size;
 	void    *memory_files;		/* of a vfork child, which has no descriptors here: what it opened for its exec (memory_file.c) */
+	uint32_t volumes_of;	/* the thread that made this process, which shares its memory, and held volumes' files for it; 0: none */
+	uint32_t volumes_serial;	/* by which it did */
 	void    *scratch;		/* what an exec under way has mapped: a vfork child's stays behind in its parent */
 	uint64_t scratch_size;
 	struct wire_latency *latency;	/* of each call, when calls are timed; else NULL */
@@ -79,6 +81,7 @@ struct thread {
 		struct { uint8_t before_stats[2048]; struct wire_stats stats; };
 		uint8_t stats_pages[8192];
 	} __attribute__((aligned(4096)));
+	uint8_t vectors[4096] __attribute__((aligned(64)));	/* the program's registers while a volume's cipher runs */
 };
 
 _Static_assert(__builtin_offsetof(struct thread, frame) == THREAD_FRAME, "doors.S");
@@ -110,6 +113,9 @@ void thread_scratch_free(struct thread *thread);
 
 /* Head of the list of all threads that ever were, linked by next_all. */
 struct thread *thread_all(void);
+
+/* Only the first of these, from which thread_self() works. */
+void thread_base_set(struct thread *thread);
 
 /* Makes `thread` the calling thread's own: GS base, Syscall User Dispatch, signal stack. Dies when the kernel refuses. */
 void thread_enter(struct thread *thread);

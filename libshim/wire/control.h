@@ -19,7 +19,8 @@ enum {
 
 enum ctl_type {
 	CTL_HELLO = 1,	/* struct ctl_hello, exe path, lines of maps      with CTL_WANTS_POLICY: struct ctl_hello_answer, policy,
-			 *                                                message; for each memory file a packet struct
+			 *                                                message; for each volume a packet struct ctl_volume;
+			 *                                                for each memory file a packet struct
 			 *                                                ctl_hello_file and packets of its bytes; else none */
 	CTL_EXEC  = 2,	/* struct ctl_exec, path, cwd                     struct ctl_exec_answer, shim path, message (error)
 			 *                                                or "dev,ino,size,mtime,ctime" of the shim (go) */
@@ -68,10 +69,23 @@ struct ctl_hello_answer {
 	int32_t  error;		/* 0, or an errno: the image must not run; the message says why */
 	uint32_t policy_size;	/* of the struct policy_image that follows; then the message, a string */
 	uint32_t file_count;	/* at most CTL_KEPT_MAX */
-	uint32_t reserved;
+	uint32_t volume_count;	/* at most CTL_VOLUMES_MAX */
 };
 
-enum { CTL_KEPT_MAX = 256 };
+enum { CTL_KEPT_MAX = 256, CTL_VOLUMES_MAX = 8 };
+
+/*
+ * A volume. The packet carries two descriptors (SCM_RIGHTS): the arena's memory file, then the container, open for reading
+ * (and for writing, unless read-only). Behind it the volume's place, a string: absolute, without links, "//", "/." and
+ * "..", as the program says it; then the container's directory on the host in the same way, a string, which may be the same.
+ */
+struct ctl_volume {
+	uint32_t flags;		/* enum ctl_volume_flags */
+	uint32_t reserved;
+	uint64_t arena_size;	/* bytes to be mapped */
+};
+
+enum ctl_volume_flags { CTL_VOLUME_READONLY = 1 };
 
 /* A memory file that the image before left open. */
 struct ctl_hello_file {
@@ -258,6 +272,7 @@ struct ctl_stats {
 _Static_assert(sizeof(struct ctl_header) == 24, "wire layout");
 _Static_assert(sizeof(struct ctl_hello) == 48, "wire layout");
 _Static_assert(sizeof(struct ctl_hello_answer) == 16, "wire layout");
+_Static_assert(sizeof(struct ctl_volume) == 16, "wire layout");
 _Static_assert(sizeof(struct ctl_hello_file) == 56, "wire layout");
 _Static_assert(sizeof(struct ctl_kept) == 32, "wire layout");
 _Static_assert(sizeof(struct ctl_keep) == 32, "wire layout");

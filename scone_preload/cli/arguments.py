@@ -47,8 +47,18 @@ OPTIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("--route", "CALL=ROUTE", (), "serve a syscall by this route: runtime (your Python, see --handlers) or host"),
     ("--route-all", "ROUTE", ("runtime", "host"), "the same for all syscalls; runtime is slow"),
     ("--handlers", "FILE", (), "your own Python behind syscalls with the route runtime (see examples/handlers)"),
-    ("--data", "DIR", (), "an encrypted volume (not in this version yet: refused)"),
-    ("--volume", "PATH:MODE", (), "a volume of this mode (only passthrough in this version)"),
+    (
+        "--data",
+        "DIR",
+        (),
+        "keep what the program has in DIR encrypted in a volume there, which is made if DIR is empty (docs/volume.md)",
+    ),
+    (
+        "--volume",
+        "PATH:MODE",
+        (),
+        "a volume of this mode: encrypt, authenticate, ephemeral (gone at exit) or passthrough",
+    ),
     ("--tls", "PORT", (), "TLS for a listening port (not in this version yet: refused)"),
     ("--print-policy", "", (), "print the policy that these options make, with where each line comes from"),
     (

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from functools import partial
 
 from scone_preload import __version__
-from scone_preload.cli.keys_completion import SHELLS, completion
-from scone_preload.cli.keys_table import SEE_HELP, Given, help_text, parse
+from scone_preload.cli.command_completion import SHELLS, completion
+from scone_preload.cli.command_line import Given
+from scone_preload.cli.keys_table import LINE
 from scone_preload.errors import AnchorLost, InternalError, KeyExists, KeystoreError, SconeError, UserError
 from scone_preload.keys import unlock as slots
 from scone_preload.keys.backup import Anchors, make_backup, restore
@@ -108,7 +109,7 @@ def list_keys(session: Session) -> None:
         keys = sorted(
             (one.name, one.generation, one.purpose.name.lower(), one.created)
             for one in store.entries
-            if one.purpose != Purpose.ANCHOR
+            if one.purpose not in (Purpose.ANCHOR, Purpose.PLACE)
         )
         volumes = [volume(store, one.name) for one in store.entries if one.purpose == Purpose.ANCHOR]
         if session.has("--json"):
@@ -119,19 +120,20 @@ def list_keys(session: Session) -> None:
         for name, generation, purpose, created in keys:
             show(f"{name:<32} {purpose:<8} generation {generation:<4} {day(created)}\n")
         for one in volumes:
-            show(f"{one['volume']:<32} anchor   {one['problem'] or 'counter ' + str(one['counter'])}\n")
+            show(f"{one['volume']:<32} anchor   {one['problem'] or 'counter ' + str(one['counter'])}  {one['place']}\n")
         if not keys and not volumes:
             show("no keys yet\n")
 
 
 def volume(store: Keystore, name: str) -> dict[str, str | int]:
     """An anchored volume for a list; a lost anchor is shown, not raised."""
+    place = store.places().get(bytes.fromhex(name), "")
     try:
         state = store.read(bytes.fromhex(name))
     except AnchorLost as error:
-        return {"volume": name, "counter": -1, "root": "", "problem": str(error)}
+        return {"volume": name, "counter": -1, "root": "", "place": place, "problem": str(error)}
     assert state is not None  # it is anchored
-    return {"volume": name, "counter": state.counter, "root": state.root.hex(), "problem": ""}
+    return {"volume": name, "counter": state.counter, "root": state.root.hex(), "place": place, "problem": ""}
 
 
 def add_secret(session: Session) -> None:
@@ -279,16 +281,16 @@ def show(text: str) -> None:
 
 def run(argv: list[str]) -> None:
     """Run one command line; raise SconeError."""
-    given = parse(argv)
+    given = LINE.parse(argv)
     if "--help" in given.options:
-        show(help_text())
+        show(LINE.help_text())
     elif "--version" in given.options:
         show(f"scone-keys {__version__}\n")
     elif "--print-completion" in given.options:
         shell = given.options["--print-completion"]
         if shell not in SHELLS:
-            raise UserError("unknown shell", shell, f"use one of: {', '.join(SHELLS)}; {SEE_HELP}")
-        show(completion(shell))
+            raise UserError("unknown shell", shell, f"use one of: {', '.join(SHELLS)}; {LINE.see_help}")
+        show(completion(LINE, shell))
     else:
         session = Session(given)
         forbid_dumps()

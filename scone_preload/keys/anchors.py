@@ -53,7 +53,7 @@ class Anchor(Protocol):
 class AnchorSet:
     """The anchor files of one keystore, in the directory that the keystore names."""
 
-    def __init__(self, home: Directory, anchor_set: bytes, master: SecretBuffer) -> None:
+    def __init__(self, home: Directory, anchor_set: bytes, master: SecretBuffer | None) -> None:
         self.home = home
         self.anchor_set = anchor_set
         self.master = master
@@ -101,6 +101,10 @@ class AnchorSet:
                 if volume.hex() in folder.names():
                     os.unlink(volume.hex(), dir_fd=folder.fd)
 
+    def held(self, volume: bytes) -> "HeldAnchor":
+        """What advances the anchor of this volume alone, without the master key."""
+        return HeldAnchor(self.home.path, self.anchor_set, volume, self._key(volume))
+
     def lost(self, volume: bytes) -> AnchorLost:
         """The error for an anchor that should be there."""
         where = f"{self.home.where(self.name)}/{volume.hex()}"
@@ -131,7 +135,43 @@ class AnchorSet:
             return folder.read(volume.hex()), folder.where(volume.hex())
 
     def _key(self, volume: bytes) -> bytearray:
+        assert self.master is not None, "a HeldAnchor's set has its own"
         return derive(self.master.view(), self.anchor_set, LABEL_ANCHOR + volume)
+
+
+class HeldAnchor:
+    """One volume's anchor, for who may advance it and nothing else: its HMAC key, no master key, nothing open.
+
+    The key is in ordinary memory, so that it outlives a fork: for processes that dump no core.
+    """
+
+    def __init__(self, path: str, anchor_set: bytes, volume: bytes, key: bytearray) -> None:
+        self.path = path
+        self.volume = volume
+        self._set = anchor_set
+        self._key = key
+
+    def advance(self, state: State) -> None:
+        """See Anchor.advance."""
+        home = Directory.open(self.path)
+        if home is None:
+            where = f"{self.path}/{ANCHORS_PREFIX}{self._set.hex()}/{self.volume.hex()}"
+            raise AnchorLost("freshness anchor is gone", where, REMEDY_LOST)
+        with home:
+            _SetOfOne(home, self._set, self._key).advance(self.volume, state)
+
+    def close(self) -> None:
+        """Zero the key."""
+        self._key[:] = bytes(len(self._key))
+
+
+class _SetOfOne(AnchorSet):
+    def __init__(self, home: Directory, anchor_set: bytes, key: bytearray) -> None:
+        super().__init__(home, anchor_set, None)
+        self._own = key
+
+    def _key(self, volume: bytes) -> bytearray:
+        return self._own
 
 
 def check_state(volume: bytes, state: State) -> None:

@@ -82,7 +82,8 @@ def restore(
             }
             states = _choose(directory, master, theirs, anchors)
             install(directory, replace(file, revision=file.revision + 1), master, entries, states)
-    return Restored(len(entries) - len(states), len(states), plain)
+    keys = sum(entry.purpose not in (Purpose.ANCHOR, Purpose.PLACE) for entry in entries)
+    return Restored(keys, len(states), plain)
 
 
 def _with_state(store: Keystore, entry: Entry, states: States) -> Entry:

@@ -31,6 +31,7 @@ from scone_preload.keys.record import State
 from scone_preload.keys.seal import LABEL_BODY, LABEL_ENTRY, Bytes, InvalidTag, digest, seal, unseal, unseal_into
 
 Entries = tuple[Entry, ...]
+PLACE_MAX = 4096  # of a path
 
 
 def read_file(raw: bytes, where: str) -> StoreFile:
@@ -89,4 +90,4 @@ def anchored_state(store_id: bytes, master: SecretBuffer, entry: Entry, where: s
 
 def value_limits(purpose: Purpose) -> tuple[int, int]:
     """Smallest and largest size of a value."""
-    return (1, SECRET_MAX) if purpose == Purpose.SECRET else (KEY_SIZE, KEY_SIZE)
+    return {Purpose.SECRET: (1, SECRET_MAX), Purpose.PLACE: (1, PLACE_MAX)}.get(purpose, (KEY_SIZE, KEY_SIZE))

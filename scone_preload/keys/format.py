@@ -37,6 +37,7 @@ class Purpose(IntEnum):
     CONSOLE = 3
     SECRET = 4
     ANCHOR = 5  # the volumes that have an anchor; no key
+    PLACE = 6  # where each of them belongs: an absolute path; no key
 
 
 class SlotKind(IntEnum):

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from scone_preload.errors import KeyExists, KeyMissing, KeystoreDamaged, KeystoreError
-from scone_preload.keys.anchors import AnchorSet
+from scone_preload.keys.anchors import AnchorSet, HeldAnchor
 from scone_preload.keys.codec import Entries, open_entries, open_entry, read_file, seal_entry, value_limits, write_file
 from scone_preload.keys.files import ANCHORS_PREFIX, STORE, Directory
 from scone_preload.keys.format import (
@@ -165,14 +165,15 @@ class Keystore:
             raise self.anchor_set.lost(volume)
         return reading
 
-    def register(self, volume: bytes, state: State) -> None:
-        """See anchors.Anchor."""
+    def register(self, volume: bytes, state: State, place: str = "") -> None:
+        """See anchors.Anchor; with the path where the volume belongs, both or neither."""
 
         def edit(slots: tuple[Slot, ...], entries: Entries) -> tuple[tuple[Slot, ...], Entries]:
             if self._is_anchored(volume):
                 raise KeyExists("volume is anchored already", volume.hex(), "advance it, or reset it")
             self.anchor_set.write(volume, state)
-            return slots, (*entries, self._sealed(volume.hex(), Purpose.ANCHOR, 1, state.pack()))
+            anchored = self._sealed(volume.hex(), Purpose.ANCHOR, 1, state.pack())
+            return slots, (*self._placed(entries, volume, place), anchored)
 
         self._change(edit)
 
@@ -195,8 +196,28 @@ class Keystore:
             if not self._is_anchored(volume):
                 raise KeyMissing("volume is not anchored", volume.hex(), "see: scone-keys list")
             kept = tuple(entry for entry in self.entries if not _anchors(entry, volume))
+            kept = self._placed(kept, volume, "")
             self._write(self.file.slots, kept)
             self.anchor_set.remove(volume)
+
+    def held_anchor(self, volume: bytes) -> HeldAnchor:
+        """What advances this volume's anchor when the keystore is closed, also in a forked child."""
+        return self.anchor_set.held(volume)
+
+    # ---- where anchored volumes belong: one that is gone, or another's, is noticed ----
+
+    def places(self) -> dict[bytes, str]:
+        """The absolute path of each volume that has one here."""
+        found = {}
+        for entry in self.entries:
+            if entry.purpose == Purpose.PLACE:
+                with open_entry(self.file.store_id, self.master, entry, self.where) as value:
+                    found[bytes.fromhex(entry.name)] = os.fsdecode(value.reveal())
+        return found
+
+    def move(self, volume: bytes, place: str) -> None:
+        """The volume belongs to this path from now on: only when the owner says so."""
+        self._change(lambda slots, entries: (slots, self._placed(entries, volume, place)))
 
     @property
     def anchor_set(self) -> AnchorSet:
@@ -207,8 +228,14 @@ class Keystore:
     def _is_anchored(self, volume: bytes) -> bool:
         return any(_anchors(entry, volume) for entry in self.entries)
 
+    def _placed(self, entries: Entries, volume: bytes, place: str) -> Entries:
+        kept = tuple(entry for entry in entries if (entry.purpose, entry.name) != (Purpose.PLACE, volume.hex()))
+        return (*kept, self._sealed(volume.hex(), Purpose.PLACE, 1, os.fsencode(place))) if place else kept
+
     def _last(self, entries: Entries, name: str) -> Entry:
-        found = [entry for entry in entries if entry.name == name and entry.purpose != Purpose.ANCHOR]
+        found = [
+            entry for entry in entries if entry.name == name and entry.purpose not in (Purpose.ANCHOR, Purpose.PLACE)
+        ]
         if not found:
             raise KeyMissing("no such key or secret in the keystore", name, "see: scone-keys list")
         return max(found, key=lambda entry: entry.generation)

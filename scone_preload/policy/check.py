@@ -142,14 +142,17 @@ def arguments_are_fixed_or_allowed(merged: Layer) -> Iterator[Problem]:
 
 
 def secrets_have_a_place(merged: Layer) -> Iterator[Problem]:
-    volumes = {volume.text("path") for volume in merged.many("volume")}
+    volumes = {volume.text("path"): volume.text("mode") for volume in merged.many("volume")}
     for secret in merged.many("secret"):
         path = secret.text("path")
+        volume = max((one for one in volumes if is_below(path, one) and one != "/"), key=len, default="")
         if path == "/" or any(is_below(path, folder) for folder in KERNEL):
             remedy = "serve it as /run/secrets/NAME"
             yield Problem(secret.place("path"), f"a secret can't be served as {path}", remedy)
-        if path in volumes:
+        elif path in volumes:
             yield Problem(secret.place("path"), f"{path} is a volume, too", "serve it as /run/secrets/NAME")
+        elif volumes.get(volume, "passthrough") != "passthrough":
+            yield Problem(secret.place("path"), f"{path} is in volume {volume}", "serve it as /run/secrets/NAME")
 
 
 def calls_can_be_allowed(merged: Layer) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from scone_preload.policy.kept import keep
 from scone_preload.policy.known import known_paths
 from scone_preload.policy.model import Policy
 from scone_preload.policy.render import render
-from scone_preload.policy.rules import argument_rules, environment_rules, file_rules, keystore_names
+from scone_preload.policy.rules import argument_rules, environment_rules, file_rules, keystore_names, shielded_volumes
 from scone_preload.policy.start import Sources, StartPlan
 from scone_preload.policy.unbuilt import unbuilt
 
@@ -30,4 +30,5 @@ def plan_for(policy: Policy, *, sources: Sources, preset: str = "") -> StartPlan
         handlers=policy.handlers.file,
         secrets=tuple((one.path, one.source, one.owner) for one in policy.secrets),
         keystore=keystore_names(policy),
+        volumes=shielded_volumes(policy),
     )

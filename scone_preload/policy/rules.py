@@ -2,7 +2,7 @@
 
 from scone_preload.policy.model import Policy
 from scone_preload.policy.paths import FileRules
-from scone_preload.policy.start import ArgumentRules, EnvironmentRules
+from scone_preload.policy.start import ArgumentRules, EnvironmentRules, VolumePlan
 
 
 def environment_rules(policy: Policy) -> EnvironmentRules:
@@ -16,6 +16,12 @@ def keystore_names(policy: Policy) -> tuple[str, ...]:
     """Return the names of the secrets that are in the keystore."""
     kept = (secret.source for secret in policy.secrets if secret.source.startswith("keystore:"))
     return tuple(dict.fromkeys(source.removeprefix("keystore:") for source in kept))
+
+
+def shielded_volumes(policy: Policy) -> tuple[VolumePlan, ...]:
+    """Return the volumes that are kept in a container."""
+    shielded = (one for one in policy.volumes if one.mode != "passthrough")
+    return tuple((one.path, one.mode, one.freshness, one.key, one.host_path) for one in shielded)
 
 
 def argument_rules(policy: Policy) -> ArgumentRules:

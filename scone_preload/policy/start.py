@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from scone_preload.policy.paths import FileRules
 
-PLAN_VERSION = 6
+PLAN_VERSION = 7
 HEAD_SIZE = 12
 Texts = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]
@@ -27,6 +27,7 @@ Sources = tuple[tuple[str, bytes], ...]
 EnvironmentRules = tuple[str, Pairs, Texts, Texts, Texts]  # unlisted, set, pass, drop, names of secrets' sources
 ArgumentRules = tuple[str, Texts, Texts]  # unlisted, fixed, allow
 SecretSource = tuple[str, str, str]  # path, source, owner
+VolumePlan = tuple[str, str, str, str, str]  # path, mode, freshness, key, host_path
 
 
 class StartPlan:
@@ -36,7 +37,7 @@ class StartPlan:
     measurement; `text` the whole policy, which `effective.parse` reads, `policy` the same for `kept.py`; `calls`
     the image for libshim; `unbuilt` what it asks for and this version can't do: then refuse to start; `unwrapped` the
     programs to name at start-up; `files` what paths are decided by; `handlers` the user's file, "" without; `secrets`
-    the files that are served, and what of; `keystore` the names of those in it.
+    the files that are served, and what of; `keystore` the names of those in it; `volumes` those that are shielded.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class StartPlan:
         "text",
         "unbuilt",
         "unwrapped",
+        "volumes",
     )
 
     def __init__(
@@ -73,6 +75,7 @@ class StartPlan:
         handlers: str,
         secrets: tuple[SecretSource, ...],
         keystore: Texts,
+        volumes: tuple[VolumePlan, ...],
     ) -> None:
         self.sources = sources
         self.preset = preset
@@ -88,6 +91,7 @@ class StartPlan:
         self.handlers = handlers
         self.secrets = secrets
         self.keystore = keystore
+        self.volumes = volumes
 
 
 def is_current(plan: StartPlan, sources: Sources) -> bool:

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 
 from scone_preload.policy.model import Policy
 
+VOLUMES_MAX = 8  # that libshim takes (CTL_VOLUME_MAX)
+
 
 def volumes(policy: Policy) -> Iterator[str]:
     for volume in policy.volumes:
-        if volume.mode != "passthrough":
-            yield f'volume {volume.path}: mode = "{volume.mode}" ({policy.place("volume", volume.path)})'
-        elif volume.host_path != volume.path:
-            yield f"volume {volume.path}: host_path ({policy.place('volume', volume.path)})"
+        if volume.mode == "passthrough" and volume.host_path != volume.path:
+            yield f"volume {volume.path}: passthrough with host_path ({policy.place('volume', volume.path)})"
+    shielded = [volume for volume in policy.volumes if volume.mode != "passthrough"]
+    for volume in shielded[VOLUMES_MAX:]:
+        yield f"volume {volume.path}: more than {VOLUMES_MAX} ({policy.place('volume', volume.path)})"
 
 
 def network(policy: Policy) -> Iterator[str]:

@@ -21,6 +21,7 @@ from scone_preload.runtime import answers, verdicts, wire
 from scone_preload.runtime.deciding import address_decision, path_decisions, secret_among
 from scone_preload.runtime.decode import answer_of, decode
 from scone_preload.runtime.files import Files, Given
+from scone_preload.runtime.images import send_packet
 from scone_preload.runtime.path_calls import covers_directory, open_flags
 from scone_preload.runtime.secrets import Identity, Secrets, identity, number_of
 from scone_preload.spec.model import Call as Row
@@ -165,7 +166,7 @@ def send_all(answer: socket.socket, packets: Sequence[bytes]) -> None:
     answer.setblocking(False)
     for index, packet in enumerate(packets):
         try:
-            answer.send(packet, socket.MSG_NOSIGNAL)
+            send_packet(answer, packet)
         except BlockingIOError:
             Thread(target=_send_rest, args=(answer, packets[index:]), daemon=True).start()
             return
@@ -178,4 +179,4 @@ def _send_rest(answer: socket.socket, packets: Sequence[bytes]) -> None:
     with answer, contextlib.suppress(OSError):
         answer.setblocking(True)
         for packet in packets:
-            answer.send(packet, socket.MSG_NOSIGNAL)
+            send_packet(answer, packet)

@@ -8,13 +8,14 @@ came meanwhile, and is not answered yet, is the host's.
 from __future__ import annotations
 
 import os
-from _socket import MSG_NOSIGNAL, socket
+from _socket import socket
 from time import monotonic
 
 from scone_preload.errors import BadMessage
 from scone_preload.policy.access import ROUTE_PATHS, access_word
 from scone_preload.policy.paths import EXECUTE, READ, WRITE, file_rule
 from scone_preload.runtime import wire
+from scone_preload.runtime.images import send_packet
 from scone_preload.runtime.path_calls import covers_directory, open_flags, real_paths
 from scone_preload.runtime.receiving import receive
 from scone_preload.runtime.verdicts import DIRECTORY, SAME, go
@@ -99,7 +100,7 @@ def _send(fd: int, packets: Iterable[bytes]) -> None:
     answer = socket(fileno=fd)
     try:
         for packet in packets:
-            answer.send(packet, MSG_NOSIGNAL)
+            send_packet(answer, packet)
     except OSError:
         pass
     answer.close()

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from scone_preload.options import Options
     from scone_preload.policy.start import StartPlan
     from scone_preload.runtime.governing import Governor
+    from scone_preload.runtime.maintaining import Volume
     from scone_preload.runtime.wire import Kept
 
 
 class Start:
     """What the launcher hands to the host beside the options; `environment` is scone-wrap's own, for secrets, `kept`
-    are those of the keystore by name; `is_read` says whether somebody reads notices: a terminal, or a log."""
+    are those of the keystore by name; `is_read` says whether somebody reads notices: a terminal, or a log; `volumes`
+    are mounted."""
 
-    __slots__ = ("cwd", "environment", "handlers", "is_read", "kept", "nonce", "pid", "pins", "plan")
+    __slots__ = ("cwd", "environment", "handlers", "is_read", "kept", "nonce", "pid", "pins", "plan", "volumes")
 
     def __init__(self, plan: StartPlan, nonce: int, environment: Mapping[bytes, bytes]) -> None:
         self.plan = plan
@@ -40,6 +42,7 @@ class Start:
         self.handlers = ""  # their file
         self.kept: dict[str, bytes] = {}
         self.is_read = False
+        self.volumes: list[Volume] = []
 
     def pin(self, path: str, shim: str, environment: Mapping[bytes, bytes]) -> None:
         """Note what the program's image may map: what its analysis found, and the shim."""
@@ -56,7 +59,8 @@ class Authority:
         self.say: Say = LOG.say
         self.images = Images(start.plan.calls, self._kept, strict=self._is_strict, ready=self._ready)
         self.images.expect(start.pid, start.pins, start.nonce)
-        if start.plan.secrets:
+        self.images.volumes = tuple(one.packet() for one in start.volumes)
+        if start.plan.secrets or start.volumes:
             _hide(start)
 
     @property
@@ -67,6 +71,11 @@ class Authority:
 
             self._governor = Governor(self._options, self._start, self._tell)
         return self._governor
+
+    @property
+    def volumes(self) -> Sequence[Volume]:
+        """Those that the launcher mounted."""
+        return self._start.volumes
 
     @property
     def answers_first(self) -> bool:
@@ -127,10 +136,10 @@ def prepare(
     for program in plan.unwrapped:
         LOG.write(f"the policy lets {program} run unwrapped: nothing of it is shielded", "notice", "warning")
     options.arguments, given = policed(plan, options.arguments, environment)
-    if plan.keystore:
-        from scone_preload.runtime.unlocking import keystore_secrets  # lazy: `cryptography` costs 20 ms
+    if plan.keystore or plan.volumes:
+        from scone_preload.runtime.unlocking import unlock  # lazy: `cryptography` costs 20 ms
 
-        start.kept, private = keystore_secrets(plan.keystore, environment)
+        private = unlock(start)
         given = {name: value for name, value in given.items() if name not in private}
     return start, given
 

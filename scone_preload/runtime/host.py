@@ -13,6 +13,7 @@ import os
 import selectors
 import socket
 from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 from scone_preload.errors import BadMessage
@@ -29,11 +30,13 @@ from scone_preload.runtime.tracing import format_trace
 if TYPE_CHECKING:
     from scone_preload.log import Fact
     from scone_preload.runtime.governed import Authority
+    from scone_preload.runtime.maintaining import Maintainer
     from scone_preload.runtime.watched import Watched
 
 Carried: TypeAlias = socket.socket | io.FileIO | None  # what comes with a message: where to answer, or a memory file
 MISREAD_TOLD = 10  # packets that are no messages: told as often
 MESSAGES_AT_ONCE = 64  # between two looks at the other descriptors
+LAST_S = 0.2  # after the first process: as long, at most, may the helper of the last one need to end
 
 
 class Host:
@@ -66,6 +69,7 @@ class Host:
             authority.say = self.say
             self.totals.hellos += authority.answers_first  # then it was answered before: first.py
         self.watched = watched_by(self) if options.stats_fd >= 0 else None
+        self.maintainer = maintainer_of(self) if authority is not None and authority.volumes else None
 
     def run(self, waiting: Iterable[Received]) -> None:
         """Serve until no wrapped process is left; what is `waiting` came first."""
@@ -86,6 +90,8 @@ class Host:
                 self.program_ended()
             if self.watched is not None:
                 self.watched.close()
+        if self.maintainer is not None:
+            self.maintainer.finish()
         self.sum_up()
         self.write_statistics()
         if self.authority is not None and self.authority.governor.learner is not None:
@@ -228,6 +234,8 @@ class Host:
         """The first process is gone: say what it could not say itself, and let go of standard error."""
         self.selector.unregister(self.program_fd)
         self.serve()
+        if self.maintainer is not None:
+            self.settle(self.maintainer)
         if self.options.stats == "" and not self.first_reported:
             self.say_statistics()
         if self.authority is not None:
@@ -237,6 +245,16 @@ class Host:
         if self.error_fd >= 0:  # the number stays taken: handlers may still print
             os.dup2(0, self.error_fd)
         self.error_fd = -1
+
+    def settle(self, maintainer: "Maintainer") -> None:
+        """Make volumes durable while whoever started the program can still be told that they can't be: closed, where it
+        was the last process, whose helper ends a moment later."""
+        deadline = monotonic() + LAST_S
+        while self.alive and monotonic() < deadline:
+            for key, _ in self.selector.select(LAST_S / 10):
+                if key.fd in self.selector.get_map():
+                    key.data()
+        maintainer.commit() if self.alive else maintainer.finish()
 
     def write_trace(self, line: str) -> None:
         target = self.trace_fd if self.options.trace else self.error_fd
@@ -285,6 +303,14 @@ def watched_by(host: Host) -> "Watched":
     return Watched(host.options, host.selector, host.serve_all, host.events.counts)
 
 
+def maintainer_of(host: Host) -> "Maintainer":
+    """Return what keeps this host's volumes."""
+    from scone_preload.runtime.maintaining import Maintainer  # lazy: only with volumes
+
+    assert host.authority is not None, "volumes come with a policy"
+    return Maintainer(host.authority.volumes, lambda text: host.say(f"scone-wrap: {text}\n", "error", "error"))
+
+
 def run_host(
     options: Options,
     control_fd: int,
@@ -301,7 +327,8 @@ def run_host(
     already. `alive_fd` is kept open: its end tells the wrapped processes, however it comes (libshim/enclave/alive.c).
     """
     with socket.socket(fileno=control_fd) as control:
-        os.register_at_fork(after_in_child=lambda: leave_to_parent(control.fileno(), alive_fd))
+        held = [fd for one in authority.volumes for fd in one.descriptors] if authority is not None else []
+        os.register_at_fork(after_in_child=lambda: leave_to_parent(control.fileno(), alive_fd, *held))
         Host(options, control, program_fd, error_fd, trace_fd, authority).run(waiting)
     return 0
 

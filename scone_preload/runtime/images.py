@@ -12,12 +12,14 @@ imports next to nothing.
 from __future__ import annotations
 
 import os
+from _socket import MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET
 
 from scone_preload.build.warm import pin, pinned
 from scone_preload.errors import HostileHost, SconeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable, Iterable, Sequence
 
     from scone_preload.runtime.wire import Hello, Kept
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 NONCE_BITS = 63
 MESSAGE_MAX = 4095
 EXPECTED_MAX = 1000
+
+
+class Carrying(bytes):
+    """A packet that takes copies of these descriptors along."""
+
+    descriptors: tuple[int, ...] = ()
 
 
 class Expected:
@@ -50,6 +58,7 @@ class Images:
         self.strict = strict
         self._ready = ready
         self._expected: dict[int, Expected] = {}
+        self.volumes: tuple[Carrying, ...] = ()  # each image gets them all
 
     def expect(self, pid: int, pins: Sequence[str], nonce: int = 0) -> int:
         """Expect an image of process `pid`; return its nonce. What the process was to execute before is forgotten."""
@@ -77,13 +86,31 @@ class Images:
         except SconeError as error:
             return [hello_answer(b"", error=1, message=str(error).encode(errors="surrogateescape"))]
         count, packets = self._kept(expected.files)
-        return [hello_answer(self.policy, files=count), *packets]
+        return [hello_answer(self.policy, files=count, volumes=len(self.volumes)), *self.volumes, *packets]
 
 
-def hello_answer(policy: bytes, *, error: int = 0, message: bytes = b"", files: int = 0) -> bytes:
-    """Return the answer to HELLO: the policy, or why the image must not run; `files` memory files follow."""
-    head = b"".join(number.to_bytes(4, "little") for number in (error, len(policy), files, 0))
+def hello_answer(policy: bytes, *, error: int = 0, message: bytes = b"", files: int = 0, volumes: int = 0) -> bytes:
+    """Return the answer to HELLO: the policy, or why the image must not run; then so many volumes and memory files
+    follow."""
+    head = b"".join(number.to_bytes(4, "little") for number in (error, len(policy), files, volumes))
     return head + policy + message[:MESSAGE_MAX] + b"\0"
+
+
+def volume_packet(place: str, directory: str, *, arena_size: int, is_readonly: bool, fds: tuple[int, int]) -> Carrying:
+    """Return the packet that hands a volume to an image; `fds` are its arena and its container."""
+    head = is_readonly.to_bytes(8, "little") + arena_size.to_bytes(8, "little")
+    packet = Carrying(head + os.fsencode(place) + b"\0" + os.fsencode(directory) + b"\0")
+    packet.descriptors = fds
+    return packet
+
+
+def send_packet(answer: socket, packet: bytes) -> None:
+    """Send one packet of an answer, with what it carries; raise OSError."""
+    if isinstance(packet, Carrying):
+        raw = b"".join(fd.to_bytes(4, "little") for fd in packet.descriptors)
+        answer.sendmsg([packet], [(SOL_SOCKET, SCM_RIGHTS, raw)], MSG_NOSIGNAL)
+    else:
+        answer.send(packet, MSG_NOSIGNAL)
 
 
 def _lives(pid: int) -> bool:

@@ -31,7 +31,8 @@ SHIM_VARIABLE = b"SCONE_SHIM"
 PRELOAD_VARIABLE = b"LD_PRELOAD"
 SHELL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # what shells search without PATH
 # No program gets these:
-PRIVATE = {b"SCONE_KEYS_PASSPHRASE", b"SCONE_KEYS_NEW_PASSPHRASE", b"SCONE_KEYS_BACKUP_PASSPHRASE"}
+PRIVATE = {b"SCONE_KEYS_PASSPHRASE", b"SCONE_KEYS_NEW_PASSPHRASE", b"SCONE_KEYS_BACKUP_PASSPHRASE",
+           b"SCONE_VOLUME_PASSPHRASE", b"SCONE_VOLUME_NEW_PASSPHRASE"}  # fmt: skip
 CHANGED_BY_PYTHON = (_signal.SIGPIPE, _signal.SIGXFSZ)  # ignored by every Python process
 OLDEST_KERNEL = (5, 11)  # the first with Syscall User Dispatch; x86-64 kernels can't be built without it
 
@@ -68,7 +69,8 @@ def launch(options: Options) -> NoReturn:
     os.set_inheritable(control_fd, True)
     os.set_inheritable(alive_fd, True)
     _restore_signals()
-    variable = options.shim_variable(control_fd, alive_fd, nonce, has_policy=start is not None)
+    given = {"has_policy": start is not None, "has_volumes": bool(start and start.volumes)}
+    variable = options.shim_variable(control_fd, alive_fd, nonce, **given)
     _become(path, options, wrapped_environment(environment, held(shim), variable))
 
 
@@ -212,7 +214,11 @@ def _be_host(
         if os.fork():
             os._exit(0)
         control_fd = control.detach()
-        error_fd = detach({control_fd, program_fd, *more, options.stats_fd, LOG.fd})
+        volumes = start.volumes if start is not None else []
+        held = {fd for one in volumes for fd in one.descriptors}
+        error_fd = detach({control_fd, program_fd, *more, *held, options.stats_fd, LOG.fd})
+        for one in volumes:
+            one.taken_over()
         authority, waiting = None, []
         if start is not None:
             from scone_preload.runtime.first import answer_first  # lazy: only a start with a policy

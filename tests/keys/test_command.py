@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from scone_preload.cli.keys_completion import SHELLS, completion
-from scone_preload.cli.keys_table import COMMANDS, EVERYWHERE, help_text
+from scone_preload.cli.command_completion import SHELLS, completion
+from scone_preload.cli.keys_table import COMMANDS, EVERYWHERE, LINE
 from scone_preload.keys.format import Purpose
 from tests.conftest import COMMANDS as BIN
 from tests.keys.support import PASSPHRASE, opened
@@ -207,7 +207,7 @@ def test_a_backup_overwrites_no_file(user: User) -> None:
 
 
 def test_the_help_names_every_command_and_option() -> None:
-    text = help_text()
+    text = LINE.help_text()
     assert not [command.words for command in COMMANDS if f"  {command.words}" not in text]
     options = [option for command in COMMANDS for option in command.options] + list(EVERYWHERE)
     assert not [option.name for option in options if option.name not in text]
@@ -216,7 +216,7 @@ def test_the_help_names_every_command_and_option() -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_takes_its_completion_which_names_every_option(shell: str) -> None:
-    text = completion(shell)
+    text = completion(LINE, shell)
     options = [option for command in COMMANDS for option in command.options] + list(EVERYWHERE)
     assert not [option.name for option in options if option.name.removeprefix("--") not in text]
     if shutil.which(shell) is None:

@@ -9,10 +9,10 @@ from scone_preload.policy.unbuilt import unbuilt
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ('[[volume]]\npath = "/a"\nmode = "encrypt"', 'volume /a: mode = "encrypt" (scone.toml:2)'),
-        ('[[volume]]\npath = "/a"\nmode = "ephemeral"', 'volume /a: mode = "ephemeral" (scone.toml:2)'),
-        ('[[volume]]\npath = "/a"\nmode = "authenticate"', 'volume /a: mode = "authenticate" (scone.toml:2)'),
-        ('[[volume]]\npath = "/a"\nmode = "passthrough"\nhost_path = "/b"', "volume /a: host_path (scone.toml:2)"),
+        (
+            '[[volume]]\npath = "/a"\nmode = "passthrough"\nhost_path = "/b"',
+            "volume /a: passthrough with host_path (scone.toml:2)",
+        ),
         ('[network]\nunlisted = "protect"', 'network.unlisted = "protect" (scone.toml:3)'),
         ('[[network.listen]]\nport = 1\nshield = "tls"', 'network.listen tcp *:1: shield = "tls" (scone.toml:2)'),
         ('[[network.connect]]\nport = 1\nshield = "tls"', 'network.connect tcp *:1: shield = "tls" (scone.toml:2)'),
@@ -25,6 +25,16 @@ from scone_preload.policy.unbuilt import unbuilt
 )
 def test_a_shield_that_is_not_built_is_named(text: str, named: str) -> None:
     assert unbuilt(parse(f"version = 1\n{text}\n".encode())) == [named]
+
+
+def test_more_volumes_than_a_shim_takes_are_named() -> None:
+    text = "version = 1\n" + "".join(f'[[volume]]\npath = "/{at}"\nmode = "ephemeral"\n' for at in range(9))
+    assert unbuilt(parse(text.encode())) == ["volume /8: more than 8 (scone.toml:26)"]
+
+
+@pytest.mark.parametrize("mode", ["encrypt", "authenticate", "ephemeral"])
+def test_volumes_are_built(mode: str) -> None:
+    assert unbuilt(parse(f'version = 1\n[[volume]]\npath = "/a"\nhost_path = "/b"\nmode = "{mode}"\n'.encode())) == []
 
 
 def test_an_empty_policy_asks_for_nothing_unbuilt() -> None:

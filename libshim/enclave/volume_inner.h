@@ -1,0 +1,231 @@
+/*
+ * volume_inner.h - what the files of the enclave's side of volumes share.
+ *
+ * Owns: struct mount (a volume in this process), struct open_file (what a descriptor of one stands for here), struct spot
+ * (where a path leads). Must never: be included by others. Used by: volume_*.c.
+ *
+ * In the arena, a process has a *hold* on each open file that it has descriptors of, on its current directory, and on what
+ * it has mapped (volume_holds.c). Holds are found by the process's number: an image that is executed takes them over, and
+ * those of a process that is dead are given back by whoever finds them.
+ */
+#ifndef SCONE_VOLUME_INNER_H
+#define SCONE_VOLUME_INNER_H
+
+#include <linux/fcntl.h>
+#include "volumes.h"
+#include "control.h"
+#include "descriptor.h"
+#include "dispatch.h"
+#include "shield.h"
+#include "../volume/file.h"
+
+/* Numbers that the C library's headers may not know yet. */
+#ifndef __NR_cachestat
+#define __NR_cachestat 451
+#endif
+#ifndef __NR_fchmodat2
+#define __NR_fchmodat2 452
+#endif
+
+struct mount {
+	struct volume volume;
+	struct vol_inode *root;
+	int32_t  *container;		/* its descriptor: enclave.own_fd[] */
+	uint64_t arena_size;
+	uint32_t index;			/* in mounts[] */
+	bool     is_readonly;
+	bool     is_told[CALL_COUNT];	/* of what is refused: once a call */
+	uint32_t place_size, directory_size;
+	char     place[CTL_PATH_MAX];		/* as the program says it */
+	char     directory[CTL_PATH_MAX];	/* where the container is: not for the program */
+};
+
+extern struct mount mounts[CTL_VOLUMES_MAX];
+extern uint32_t mount_count;
+
+/* The volume that an absolute path without links, ".." and "//" leads into, and behind its place (*rest: "" or "/..."); NULL:
+ * none. */
+struct mount *mount_of(const char *path, const char **rest);
+
+/* Does it lead to a container's directory past the volume? */
+bool mount_is_behind(const char *path);
+
+extern const struct volume_host volume_host;
+
+/* ---- who asks (volume_mount.c) ---- */
+
+const struct vol_who *who_asks(void);
+void who_changed(void);
+extern uint32_t file_mask;		/* umask */
+uint32_t process_number(void);		/* of the calling process, a vfork child's its own */
+void process_changed(void);
+
+/* ---- holds ---- */
+
+enum hold_kind { HOLD_FREE, HOLD_FILE, HOLD_DIRECTORY, HOLD_MAP, HOLD_MAP_WRITING, HOLD_SENT, HOLD_KINDS };
+
+/* A hold on `object`, which lies in the mount's arena, and one user of which it takes over. Its number + 1, or -ENFILE (then
+ * the user is still the caller's). */
+NODISCARD long hold_new(struct mount *mount, enum hold_kind kind, void *object);
+
+/* The hold goes; the user is the caller's again. */
+void hold_free(struct mount *mount, uint32_t hold);
+
+/* This process's hold of that kind, on `object` unless it is NULL, from `after` on (0: the first); 0: none. */
+uint32_t hold_find(struct mount *mount, enum hold_kind kind, const void *object, uint32_t after);
+void *hold_object(struct mount *mount, uint32_t hold);
+
+/* A hold on a mapping of the inode, which counts there. 0 or -errno. */
+NODISCARD long hold_map(struct mount *mount, enum hold_kind kind, struct vol_inode *inode);
+
+/* This process's hold of that kind on the object goes, with its user. */
+void hold_release(struct mount *mount, enum hold_kind kind, const void *object);
+
+/* Gives back what dead processes held, and what this one holds of a kind. */
+void holds_reap(struct mount *mount);
+void holds_drop_own(struct mount *mount, enum hold_kind kind);
+
+/* ---- open files ---- */
+
+struct open_file {
+	uint32_t users;			/* descriptors here, and calls under way */
+	uint32_t hold;
+	struct mount *mount;
+	struct vol_file *file;
+	struct vol_inode *inode;
+	struct open_file *next;
+};
+
+extern const struct fd_ops volume_file_ops;
+
+/* A use of what a descriptor stands for: none of a volume when open is NULL. */
+struct use {
+	struct open_file *open;
+	struct open_file guest;
+};
+
+bool use_begin(struct use *use, int fd);
+void use_end(struct use *use);
+
+/* Puts a new open file (one user of it is taken over) under the lowest free number; or -errno. */
+NODISCARD long open_file_install(struct mount *mount, struct vol_file *file, uint32_t flags);
+
+/* A number came from elsewhere (exec, SCM_RIGHTS): is it a volume's? */
+void open_file_adopt(int fd);
+
+/* What the process has open, for holds. */
+struct open_file *open_files(void);
+void open_files_lock(void);
+void open_files_unlock(void);
+void open_files_after_fork(void);
+
+/* What the image before had open under numbers that are closed now. */
+void open_files_drop_unknown(void);
+
+/* A call on an open file: its result or -SHIELD_PLAIN. Argument `at` names it. */
+long open_file_call(struct open_file *open, struct frame *frame, uint32_t at);
+
+static inline struct volume *volume_of(const struct open_file *open)
+{
+	return &open->mount->volume;
+}
+
+static inline bool is_directory(const struct vol_inode *inode)
+{
+	return (inode->record.mode & 0170000) == 0040000;
+}
+
+static inline bool is_link(const struct vol_inode *inode)
+{
+	return (inode->record.mode & 0170000) == 0120000;
+}
+
+/* ---- data (volume_data.c) ---- */
+
+enum { OFFSET_OWN = -1 };		/* as `at`: the open file's */
+
+NODISCARD long file_read(struct open_file *open, const struct io_part *parts, uint64_t count, int64_t at);
+NODISCARD long file_write(struct open_file *open, const struct io_part *parts, uint64_t count, int64_t at, uint32_t flags);
+NODISCARD long file_seek(struct open_file *open, int64_t distance, int whence);
+NODISCARD long file_cut(struct open_file *open, int64_t size);
+NODISCARD long file_allocate(struct open_file *open, uint32_t mode, int64_t at, int64_t size);
+NODISCARD long file_sync(struct open_file *open);
+NODISCARD long volumes_sync(void);
+
+/* ---- other calls on open files ---- */
+
+NODISCARD long file_control(struct open_file *open, struct frame *frame);	/* fcntl: volume_lock.c */
+NODISCARD long file_flock(struct open_file *open, uint32_t operation);
+NODISCARD long file_sendfile(struct frame *frame);				/* volume_move.c */
+NODISCARD long file_splice(struct frame *frame);
+NODISCARD long file_copy_range(struct frame *frame);
+NODISCARD long file_map(struct open_file *open, struct frame *frame);	/* volume_map.c */
+bool maps_meet(uint32_t nr);
+long maps_serve(struct frame *frame);
+
+/* ---- paths ---- */
+
+/* Where a path leads. */
+struct spot {
+	struct mount *mount;		/* NULL: outside; then, if is_moved, where.path is the path to go on with */
+	bool     is_moved;
+	struct vol_where where;
+};
+
+/*
+ * Where the path in the program's memory leads, relative to `directory`. 0 or -errno. An inner result's inode and directory
+ * are the caller's to release, by spot_end(). flags: WALK_*, and SPOT_EMPTY: "" and NULL are the directory itself.
+ */
+enum { SPOT_EMPTY = 1 << 16 };
+NODISCARD long spot_find(struct spot *spot, int directory, uint64_t path, uint32_t flags);
+void spot_end(struct spot *spot);
+
+/* The current directory when it is in a volume (one user of it is the caller's), else NULL. */
+struct vol_inode *current_take(struct mount **mount);
+NODISCARD long current_set(struct mount *mount, struct vol_inode *inode);
+void current_clear(void);
+void current_adopt(void);
+void current_after_fork(void);
+
+/* ---- calls on paths: `spot` is inside (volume_open.c, volume_names.c, volume_status.c) ---- */
+
+long serve_open(struct frame *frame, struct spot *spot);
+long serve_mkdir(struct frame *frame, struct spot *spot);
+long serve_unlink(struct frame *frame, struct spot *spot);
+long serve_symlink(struct frame *frame, struct spot *spot);
+long serve_readlink(struct frame *frame, struct spot *spot);
+long serve_mknod(struct frame *frame, struct spot *spot);
+long serve_chdir(struct frame *frame, struct spot *spot);
+long serve_truncate(struct frame *frame, struct spot *spot);
+long serve_status(struct frame *frame, struct spot *spot);
+long serve_access(struct frame *frame, struct spot *spot);
+long serve_statfs(struct frame *frame, struct spot *spot);
+long serve_chmod(struct frame *frame, struct spot *spot);
+long serve_chown(struct frame *frame, struct spot *spot);
+long serve_times(struct frame *frame, struct spot *spot);
+long serve_xattr(struct frame *frame, struct spot *spot);
+long serve_exec(struct frame *frame, struct spot *spot);
+long serve_link(struct frame *frame, struct spot *from, struct spot *to);
+long serve_rename(struct frame *frame, struct spot *from, struct spot *to);
+uint32_t open_walk_flags(const struct frame *frame);
+
+/* The same by an inode. */
+NODISCARD long status_give(const struct mount *mount, const struct vol_inode *inode, uint64_t to);
+NODISCARD long statx_give(const struct mount *mount, const struct vol_inode *inode, uint64_t to);
+NODISCARD long statfs_give(struct mount *mount, uint64_t to);
+NODISCARD long mode_set(struct mount *mount, struct vol_inode *inode, uint32_t mode);
+NODISCARD long owner_set(struct mount *mount, struct vol_inode *inode, uint32_t uid, uint32_t gid);
+NODISCARD long times_set(struct mount *mount, struct vol_inode *inode, const struct frame *frame);
+bool time_is_before(const struct volume_time *a, const struct volume_time *b);
+struct volume_time time_now(void);
+
+/* Unix sockets have no place in a volume: 0, or -EPERM. */
+NODISCARD long address_refuse(const struct frame *frame);
+
+/* Descriptors that are sent (sendmsg), and that came (recvmsg ..., whose result is `result`). */
+void rights_hold(const struct frame *frame);
+void rights_adopt(const struct frame *frame, long result);
+
+/* Refuses, and says once what and why. */
+long volume_refuse(struct mount *mount, uint32_t nr, const char *why, long error);
+#endif

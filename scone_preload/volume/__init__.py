@@ -1,0 +1,9 @@
+"""Volumes: the container's superblock and keys, the core behind them, and the directory they are in (docs/volume.md).
+
+format, slots            bytes <-> dataclasses; the ways to the volume key
+superblock, place        the container on the disk: two copies, the lock, what else lies there
+core                     build/libvolume.so: format, mount, commit, checkpoint
+freshness, opening       a volume made or opened, checked against its anchor
+
+Nothing here is imported by a start without volumes: `cryptography` alone costs 20 ms.
+"""

@@ -1,0 +1,307 @@
+"""A volume opened, or made where there is none: directory, lock, keys, core and anchor, in the order that fails closed.
+
+Nothing is written to a container before its anchor was compared: else each refused start would make an old copy newer.
+A new one is whole, and anchored, before it takes its name; what a killed maker left is finished where the keystore
+knows it, and else thrown away, as no program has had it.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from scone_preload.errors import VolumeError, VolumeMissing
+from scone_preload.keys.anchors import HeldAnchor
+from scone_preload.keys.memory import SecretBuffer
+from scone_preload.keys.record import State
+from scone_preload.keys.store import now
+from scone_preload.volume.core import Core, Durable, Shape
+from scone_preload.volume.format import LOG_BLOCKS, Freshness, Mode, Slot, Superblock
+from scone_preload.volume.freshness import check_fresh, check_gone, check_place, gone, state_of
+from scone_preload.volume.keys import Keys
+from scone_preload.volume.place import (
+    CONTAINER,
+    NEW,
+    Container,
+    cannot,
+    containers_in,
+    discard,
+    make_container,
+    make_nameless,
+    open_container,
+    real_directory,
+)
+from scone_preload.volume.slots import data_key, parse_copies
+from scone_preload.volume.superblock import open_superblock, read_raw, write_first
+
+Say = Callable[[str], None]
+MakeSlot = Callable[[bytes, SecretBuffer, int], Slot]  # of the volume's id, its key, and the time
+ATTEMPTS = 3  # others may rename or remove a container between two looks
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A volume as a policy, or a command line, asks for it: `directory` is the host's; `freshness` None: as it is."""
+
+    directory: str
+    mode: Mode | None
+    freshness: Freshness | None
+    readonly: bool = False
+    create: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A mounted volume, which `close` lets go of: what it holds was compared with its anchor."""
+
+    container: Container
+    superblock: Superblock
+    core: Core
+    anchor: HeldAnchor | None
+
+    def close(self, *, is_clean: bool = True) -> None:
+        """Make everything durable, anchor that, and let go; raise VolumeError, KeystoreError, and let go."""
+        try:
+            if is_clean and not self.container.is_readonly:
+                self.core.checkpoint(is_last=True)
+                if self.anchor is not None:
+                    self.anchor.advance(state_of(self.core.durable()))
+        finally:
+            self.core.close()
+            if self.anchor is not None:
+                self.anchor.close()
+            self.container.close()
+
+
+def open_volume(asked: Asked, keys: Keys, say: Say, make_slot: MakeSlot | None = None) -> Opened:
+    """Open it, or make it where there is none and that is asked for, with the slot that `make_slot` makes, else one of
+    the keystore's; raise VolumeError, RolledBack, KeystoreError."""
+    if asked.freshness == Freshness.EPHEMERAL:
+        return _ephemeral(asked)
+    directory = real_directory(asked.directory)
+    for _ in range(ATTEMPTS):
+        found = containers_in(directory)
+        if CONTAINER in found:
+            container = open_container(directory, readonly=asked.readonly)
+        elif NEW in found:
+            container = open_container(directory, NEW)
+        elif asked.create:
+            return _make(asked, directory, keys, say, make_slot or keys.new_slot)
+        else:
+            raise VolumeMissing("no volume", directory, "make one: scone-volume create DIR")
+        if not _is_current(container):
+            container.close()
+        elif container.name == CONTAINER or _finish(container, keys):
+            return _open(asked, container, keys, say)
+    raise VolumeError("volume changes its name again and again", directory, "see who else works there")
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A volume that is mounted read-only, and not compared with its anchor: `found` is what it is."""
+
+    container: Container
+    superblock: Superblock
+    core: Core
+    found: Durable
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A container, locked, for who reads it without the core. `state` is its anchor's, to be compared with what is
+    found (freshness.check_fresh); None where it has none."""
+
+    container: Container
+    superblock: Superblock
+    data_key: bytearray
+    state: State | None
+
+
+@contextmanager
+def readable(
+    directory: str, keys: Keys, *, is_anchored: bool = True, is_locked: bool = True
+) -> Iterator[Readable]:
+    """A volume's container and data key, which is wiped at the end; raise VolumeError, KeystoreError, RolledBack.
+
+    Without `is_anchored` nobody asks the anchor. Without `is_locked` a program may be writing to it meanwhile.
+    """
+    real = real_directory(directory)
+    containers_in(real)
+    container = open_container(real, readonly=True, is_locked=is_locked)
+    try:
+        superblock, key = open_superblock(container.fd, keys.opener, container.path, keys.tried)
+        state = None
+        with key, _data_key(key, superblock) as raw:
+            if is_anchored and superblock.freshness.is_anchored:
+                state = check_place(keys.access.open(), superblock.volume_id, real)
+            yield Readable(container, superblock, raw, state)
+    finally:
+        container.close()
+
+
+@contextmanager
+def mounted_for_reading(directory: str, keys: Keys) -> Iterator[Mounted]:
+    """A volume as it is, whatever its anchor says; nothing is written. Raises VolumeError, KeystoreError."""
+    with readable(directory, keys, is_anchored=False) as volume:
+        core = _core(volume.container, volume.superblock)
+        try:
+            yield Mounted(volume.container, volume.superblock, core, core.mount(volume.data_key))
+        finally:
+            core.close()
+
+
+def _open(asked: Asked, container: Container, keys: Keys, say: Say) -> Opened:
+    with ExitStack() as undo:
+        undo.callback(container.close)
+        superblock, key = open_superblock(container.fd, keys.opener, container.path, keys.tried)
+        undo.callback(key.close)
+        _check_asked(asked, superblock, container.path)
+        core = _core(container, superblock)
+        undo.callback(core.close)
+        store = keys.access.open() if superblock.freshness.is_anchored else None
+        state = check_place(store, superblock.volume_id, container.directory) if store is not None else None
+        with _data_key(key, superblock) as raw:
+            found = core.mount(raw)
+        if state is not None:
+            check_fresh(state, found, container.path)
+        if container.is_readonly:
+            say(f"volume {container.directory} can't be written: it is read-only")
+        else:
+            core.checkpoint()
+        anchor = store.held_anchor(superblock.volume_id) if store is not None else None
+        if anchor is not None:
+            anchor.advance(state_of(core.durable()))
+        key.close()
+        undo.pop_all()
+    return Opened(container, superblock, core, anchor)
+
+
+def _make(asked: Asked, directory: str, keys: Keys, say: Say, make_slot: MakeSlot) -> Opened:
+    freshness = asked.freshness or Freshness.ROLLBACK_PROTECTED
+    store = keys.access.open(create=True) if freshness.is_anchored else None
+    before = check_gone(store, directory) if store is not None else None
+    if before is not None and freshness != Freshness.ROLLBACK_PROTECTED_REINITIALIZABLE:
+        raise gone(directory)
+    with ExitStack() as undo:
+        key = SecretBuffer.of(os.urandom(32))
+        undo.callback(key.close)
+        volume_id, created = os.urandom(16), now()
+        slot = make_slot(volume_id, key, created)
+        mode = asked.mode or Mode.ENCRYPT
+        superblock = Superblock(volume_id, mode, freshness, 1, created, LOG_BLOCKS, (slot,))
+        container = make_container(directory)
+        undo.callback(_unmake, container)
+        core = _formatted(undo, container, superblock, key)
+        if store is not None:
+            if before is not None:
+                say(f"THE VOLUME OF {directory} IS GONE; as its policy allows, an empty one takes its place")
+                store.forget(before)
+            store.register(volume_id, state_of(core.durable()), directory)
+        container.settle()
+        anchor = store.held_anchor(volume_id) if store is not None else None
+        key.close()
+        undo.pop_all()
+    say(f"made a volume in {directory}: {_words(superblock)}")
+    return Opened(container, superblock, core, anchor)
+
+
+def _ephemeral(asked: Asked) -> Opened:
+    container = make_nameless(real_directory(asked.directory))
+    with ExitStack() as undo:
+        undo.callback(container.close)
+        superblock = Superblock(os.urandom(16), Mode.ENCRYPT, Freshness.EPHEMERAL, 1, now(), LOG_BLOCKS, ())
+        with SecretBuffer.of(os.urandom(32)) as key:
+            os.ftruncate(container.fd, 2 * 4096)
+            core = _mounted_new(undo, container, superblock, key)
+        undo.pop_all()
+    return Opened(container, superblock, core, None)
+
+
+def _formatted(undo: ExitStack, container: Container, superblock: Superblock, key: SecretBuffer) -> Core:
+    try:
+        write_first(container.fd, superblock, key)
+    except OSError as error:
+        raise cannot("made", container.path, error) from None
+    return _mounted_new(undo, container, superblock, key)
+
+
+def _mounted_new(undo: ExitStack, container: Container, superblock: Superblock, key: SecretBuffer) -> Core:
+    info = os.stat(container.directory)
+    maker = _core(container, superblock)
+    undo.callback(maker.close)
+    mode = stat.S_IMODE(info.st_mode)
+    with _data_key(key, superblock) as raw:
+        maker.format(raw, stat.S_IFDIR | mode, info.st_uid, info.st_gid)
+        maker.close()
+        core = _core(container, superblock)
+        undo.callback(core.close)
+        core.mount(raw)
+    core.checkpoint()
+    return core
+
+
+def _core(container: Container, superblock: Superblock) -> Core:
+    shape = Shape(
+        superblock.volume_id,
+        superblock.log_blocks,
+        is_plain=superblock.is_plain,
+        is_readonly=container.is_readonly,
+    )
+    return Core(container.fd, container.path, shape)
+
+
+@contextmanager
+def _data_key(key: SecretBuffer, superblock: Superblock) -> Iterator[bytearray]:
+    raw = data_key(key.view(), superblock.volume_id)
+    try:
+        yield raw
+    finally:
+        raw[:] = bytes(len(raw))
+
+
+def _finish(container: Container, keys: Keys) -> bool:
+    """Give a container that a killed maker left its name, if the keystore knows it; else remove it."""
+    try:
+        (copy, *_) = parse_copies(read_raw(container.fd, container.path), container.path)
+        store = keys.access.open() if copy.superblock.freshness.is_anchored else None
+        known = store.places().get(copy.superblock.volume_id) if store is not None else None
+    except VolumeError:
+        known = None
+    if known == container.directory:
+        container.settle()
+        return True
+    discard(container.directory, container.name)
+    container.close()
+    return False
+
+
+def _is_current(container: Container) -> bool:
+    try:
+        info = os.stat(container.path, follow_symlinks=False)
+    except OSError:
+        return False
+    mine = os.fstat(container.fd)
+    return (info.st_dev, info.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def _unmake(container: Container) -> None:
+    if container.name == NEW:
+        discard(container.directory, NEW)
+    container.close()
+
+
+def _check_asked(asked: Asked, superblock: Superblock, where: str) -> None:
+    if asked.mode not in (None, superblock.mode):
+        rule = f"volume was made in mode {superblock.mode.name.lower()}, and {asked.mode.name.lower()} is asked for"
+        raise VolumeError(rule, where, f'write mode = "{superblock.mode.name.lower()}" in the policy')
+    wanted = asked.freshness
+    if wanted is not None and wanted.is_anchored != superblock.freshness.is_anchored:
+        rule = f"volume was made with freshness {superblock.freshness.word}, and {wanted.word} is asked for"
+        raise VolumeError(
+            rule, where, f'write freshness = "{superblock.freshness.word}" in the policy, or import it anew'
+        )
+
+
+def _words(superblock: Superblock) -> str:
+    return f"mode {superblock.mode.name.lower()}, {superblock.freshness.word}"
