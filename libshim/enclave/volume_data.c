@@ -7,7 +7,7 @@
 #include "volume_inner.h"
 
 enum { SEEK_SET_, SEEK_CUR_, SEEK_END_, SEEK_DATA_, SEEK_HOLE_, RWF_DSYNC_ = 2, RWF_SYNC_ = 4, RWF_APPEND_ = 16,
-       RWF_KNOWN = 0x1f };
+       RWF_KNOWN = 0x1f, SIGXFSZ_ = 25 };
 
 #define TRANSFER_MAX 0x7ffff000UL
 
@@ -80,8 +80,21 @@ long file_read(struct open_file *open, const struct io_part *parts, uint64_t cou
 	return result;
 }
 
+/* How much may be written from `at` on: RLIMIT_FSIZE counts here, too. 0: nothing, and the signal was sent. */
+static uint64_t room_from(uint64_t at)
+{
+	if (likely(file_limit == ~0ULL))
+		return TRANSFER_MAX;
+	if (at >= file_limit) {
+		gate3(__NR_tgkill, gate0(__NR_getpid), thread_number(), SIGXFSZ_);
+		return 0;
+	}
+	return file_limit - at < TRANSFER_MAX ? file_limit - at : TRANSFER_MAX;
+}
+
 /* Several parts that nothing may come between. */
-static long parts_append(struct open_file *open, const struct io_part *parts, uint64_t count, uint64_t *end)
+static long parts_append(struct open_file *open, const struct io_part *parts, uint64_t count, uint64_t room,
+			 uint64_t *end)
 {
 	struct vol_inode *inode = open->inode;
 	uint64_t done = 0, at;
@@ -91,7 +104,7 @@ static long parts_append(struct open_file *open, const struct io_part *parts, ui
 	vol_lock(volume_of(open), &inode->lock);
 	at = inode->record.size;
 	for (uint64_t i = 0; i < count && result >= 0; i++) {
-		uint64_t size = parts[i].size < TRANSFER_MAX - done ? parts[i].size : TRANSFER_MAX - done;
+		uint64_t size = parts[i].size < room - done ? parts[i].size : room - done;
 
 		result = size ? inode_write_locked(volume_of(open), inode, (const void *)parts[i].base, size, at + done) : 0;
 		done += result > 0 ? (uint64_t)result : 0;
@@ -103,13 +116,14 @@ static long parts_append(struct open_file *open, const struct io_part *parts, ui
 	return done ? (long)done : result;
 }
 
-static long parts_write(struct open_file *open, const struct io_part *parts, uint64_t count, uint64_t at, uint64_t *end)
+static long parts_write(struct open_file *open, const struct io_part *parts, uint64_t count, uint64_t room, uint64_t at,
+			uint64_t *end)
 {
 	uint64_t done = 0;
 
 	*end = at;
-	for (uint64_t i = 0; i < count && done < TRANSFER_MAX; i++) {
-		uint64_t size = parts[i].size < TRANSFER_MAX - done ? parts[i].size : TRANSFER_MAX - done;
+	for (uint64_t i = 0; i < count && done < room; i++) {
+		uint64_t size = parts[i].size < room - done ? parts[i].size : room - done;
 		long result;
 
 		if (!size)
@@ -135,19 +149,22 @@ static long write_check(const struct open_file *open, uint32_t flags)
 static long write_at(struct open_file *open, const struct io_part *parts, uint64_t count, int64_t at, bool is_append)
 {
 	struct vol_file *file = open->file;
-	uint64_t end;
+	uint64_t end, room;
 	long result;
 
 	if (at < OFFSET_OWN)
 		return -EINVAL;
+	room = room_from(is_append ? open->inode->record.size : at == OFFSET_OWN ? file->offset : (uint64_t)at);
+	if (!room)
+		return -EFBIG;
 	if (at != OFFSET_OWN && !is_append)
-		return parts_write(open, parts, count, (uint64_t)at, &end);
+		return parts_write(open, parts, count, room, (uint64_t)at, &end);
 	if (at == OFFSET_OWN)
 		vol_lock(volume_of(open), &file->lock);
 	if (is_append && count > 1)
-		result = parts_append(open, parts, count, &end);
+		result = parts_append(open, parts, count, room, &end);
 	else
-		result = parts_write(open, parts, count, is_append ? INODE_APPEND : file->offset, &end);
+		result = parts_write(open, parts, count, room, is_append ? INODE_APPEND : file->offset, &end);
 	if (at == OFFSET_OWN) {
 		if (result > 0)
 			file->offset = end;
@@ -218,6 +235,8 @@ long file_cut(struct open_file *open, int64_t size)
 		return -EINVAL;
 	if (open->mount->is_readonly)
 		return -EROFS;
+	if ((uint64_t)size > open->inode->record.size && (uint64_t)size > file_limit && room_from((uint64_t)size) == 0)
+		return -EFBIG;
 	return inode_truncate(volume_of(open), open->inode, (uint64_t)size);
 }
 

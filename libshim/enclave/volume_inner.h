@@ -56,7 +56,9 @@ extern const struct volume_host volume_host;
 
 const struct vol_who *who_asks(void);
 void who_changed(void);
+void limit_changed(void);
 extern uint32_t file_mask;		/* umask */
+extern uint64_t file_limit;		/* RLIMIT_FSIZE; ~0: none */
 uint32_t process_number(void);		/* of the calling process, a vfork child's its own */
 void process_changed(void);
 
@@ -118,6 +120,7 @@ struct open_file *open_files(void);
 void open_files_lock(void);
 void open_files_unlock(void);
 void open_files_after_fork(void);
+void open_files_prepare(void);
 
 /* What the image before had open under numbers that are closed now. */
 void open_files_drop_unknown(void);
@@ -169,14 +172,16 @@ long maps_serve(struct frame *frame);
 struct spot {
 	struct mount *mount;		/* NULL: outside; then, if is_moved, where.path is the path to go on with */
 	bool     is_moved;
+	int      descriptor;		/* by whose name in /proc it was found, or NO_DESCRIPTOR */
 	struct vol_where where;
 };
 
 /*
  * Where the path in the program's memory leads, relative to `directory`. 0 or -errno. An inner result's inode and directory
- * are the caller's to release, by spot_end(). flags: WALK_*, and SPOT_EMPTY: "" and NULL are the directory itself.
+ * are the caller's to release, by spot_end(). flags: WALK_*, and SPOT_EMPTY: "" and NULL are the directory itself; SPOT_DESCRIPTOR:
+ * /proc/self/fd/N is N's file though it is not followed.
  */
-enum { SPOT_EMPTY = 1 << 16 };
+enum { SPOT_EMPTY = 1 << 16, SPOT_DESCRIPTOR = 1 << 17, NO_DESCRIPTOR = -1 };
 NODISCARD long spot_find(struct spot *spot, int directory, uint64_t path, uint32_t flags);
 void spot_end(struct spot *spot);
 

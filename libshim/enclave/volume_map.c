@@ -180,7 +180,7 @@ long file_map(struct open_file *open, struct frame *frame)
 {
 	const uint64_t *arg = frame->arg;
 
-	if (arg[5] % PAGE_SIZE || !arg[1])
+	if (arg[5] % PAGE_SIZE || !arg[1] || !(arg[3] & MAP_TYPE) || (arg[3] & MAP_TYPE) > MAP_SHARED_VALIDATE)
 		return -EINVAL;
 	if ((open->file->flags & O_ACCMODE) == O_WRONLY)
 		return -EACCES;

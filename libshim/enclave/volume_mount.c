@@ -5,6 +5,7 @@
  * never: leave the arena's descriptor open, or let the program reach the container's. Called by: control.c, volume_*.c.
  */
 #include <linux/mman.h>
+#include <linux/resource.h>
 #include <asm/stat.h>
 #include "volume_inner.h"
 
@@ -14,6 +15,7 @@ enum { SOL_SOCKET_ = 1, SCM_RIGHTS_ = 1, MSG_CMSG_CLOEXEC_ = 0x40000000, MSG_CTR
 struct mount mounts[CTL_VOLUMES_MAX];
 uint32_t mount_count;
 uint32_t file_mask;
+uint64_t file_limit = ~0ULL;
 
 static struct vol_who who;
 static bool who_is_known;
@@ -95,6 +97,8 @@ void volumes_take(int from, uint32_t count)
 		return;
 	file_mask = (uint32_t)gate1(__NR_umask, 022);
 	gate1(__NR_umask, file_mask);
+	limit_changed();
+	open_files_prepare();
 	control_own_move(OWN_CONTAINERS, count);
 	enclave.has_volumes = enclave.has_shields = enclave.is_watched = true;
 }
@@ -194,6 +198,14 @@ bool mount_is_behind(const char *path)
 }
 
 /* ---- who asks ---- */
+
+void limit_changed(void)
+{
+	uint64_t limit[2];
+
+	if (gate2(__NR_getrlimit, RLIMIT_FSIZE, limit) == 0)
+		file_limit = limit[0];
+}
 
 void who_changed(void)
 {

@@ -46,6 +46,16 @@ static struct open_file *pool_take(void)
 	return file;
 }
 
+void open_files_prepare(void)
+{
+	struct open_file *first = pool_take();
+
+	if (!first)
+		die("no memory for the shim");
+	first->next = files.free;
+	files.free = first;
+}
+
 /* Takes one user of `file` over: NULL, and it is the caller's still. Under the lock. */
 static struct open_file *open_file_make(struct mount *mount, struct vol_file *file, uint32_t hold)
 {

@@ -76,7 +76,7 @@ struct walk {
 	char rest[PATH_SIZE];		/* to be walked */
 	size_t done_size;
 	uint32_t links;
-	bool follows;
+	bool follows, wants_descriptor;
 };
 
 /* Is what was walked /proc/<this process>/fd/N, or its like? Then N, else -1. */
@@ -208,7 +208,7 @@ static struct mount *links_walk(struct walk *walk, const char **rest, int *descr
 {
 	struct mount *mount;
 
-	*descriptor = -1;
+	*descriptor = NO_DESCRIPTOR;
 	while (walk->rest[0] && next_name(walk)) {
 		mount = mount_of(walk->done[0] ? walk->done : "/", rest);
 		if (mount && !**rest) {
@@ -216,9 +216,13 @@ static struct mount *links_walk(struct walk *walk, const char **rest, int *descr
 			return mount;
 		}
 		*descriptor = descriptor_named(walk->done);
-		if (*descriptor >= 0 && !walk->rest[0] && walk->follows)
+		if (*descriptor >= 0 && !walk->rest[0] && (walk->follows || walk->wants_descriptor))
 			return NULL;
-		*descriptor = -1;
+		if (walk->wants_descriptor && !walk->rest[0] && is_current_named(walk->done)) {
+			*descriptor = AT_FDCWD;
+			return NULL;
+		}
+		*descriptor = NO_DESCRIPTOR;
 		if (is_current_named(walk->done) && (walk->rest[0] || walk->follows) && current_follow(walk))
 			continue;
 		if (link_follow(walk) < 0)
@@ -250,7 +254,7 @@ static void parent_fold(const struct mount *mount, char *path)
 
 static long walk_inside(struct spot *spot, struct mount *mount, struct vol_inode *start, const char *path, uint32_t flags)
 {
-	TRY(names_walk(&mount->volume, start, path, mount->place, flags, who_asks(), &spot->where));
+	TRY(names_walk(&mount->volume, start, path, mount->place, flags & WALK_FOLLOW, who_asks(), &spot->where));
 	spot->mount = spot->where.directory || spot->where.inode ? mount : NULL;
 	spot->is_moved = !spot->mount;
 	if (spot->is_moved)
@@ -258,31 +262,51 @@ static long walk_inside(struct spot *spot, struct mount *mount, struct vol_inode
 	return 0;
 }
 
-/* A descriptor of a volume, by its name in /proc. */
-static long descriptor_spot(struct spot *spot, int fd)
+/* The directory of a volume that a path begins at: its user is the caller's. NULL: it begins outside. */
+static struct vol_inode *start_take(int directory, struct mount **mount)
 {
 	struct use use;
+	struct vol_inode *inode;
 
-	if (!use_begin(&use, fd))
-		return 0;
-	inode_share(use.open->inode);
-	spot->mount = use.open->mount;
-	spot->where.inode = use.open->inode;
+	if (directory == AT_FDCWD)
+		return current_take(mount);
+	if (!use_begin(&use, directory))
+		return NULL;
+	*mount = use.open->mount;
+	inode = use.open->inode;
+	inode_share(inode);
+	use_end(&use);
+	return inode;
+}
+
+static long start_itself(struct spot *spot, int directory)
+{
+	spot->where.inode = start_take(directory, &spot->mount);
 	spot->where.directory = NULL;
 	spot->where.name = "";
 	spot->where.name_size = spot->where.must_be_directory = 0;
-	spot->where.path[0] = 0;
-	use_end(&use);
+	if (!spot->where.inode)
+		spot->mount = NULL;
 	return 0;
+}
+
+/* A descriptor of a volume, by its name in /proc. */
+static long descriptor_spot(struct spot *spot, int fd)
+{
+	spot->descriptor = fd;
+	return start_itself(spot, fd);
 }
 
 static __attribute__((noinline)) long walk_links(struct spot *spot, const char *path, uint32_t flags)
 {
-	struct walk walk = { .done_size = 0, .links = 0, .follows = flags & WALK_FOLLOW };
+	struct walk walk;
 	struct mount *mount;
 	const char *rest;
 	int descriptor;
 
+	walk.done_size = walk.links = 0;
+	walk.follows = flags & WALK_FOLLOW;
+	walk.wants_descriptor = flags & SPOT_DESCRIPTOR;
 	walk.done[0] = 0;
 	TRY(copy_string(walk.rest, path, sizeof walk.rest));
 	mount = links_walk(&walk, &rest, &descriptor);
@@ -293,7 +317,7 @@ static __attribute__((noinline)) long walk_links(struct spot *spot, const char *
 		TRY(copy_string(inner + 1, rest, sizeof inner - 1));
 		return walk_inside(spot, mount, mount->root, inner, flags);
 	}
-	if (descriptor >= 0)
+	if (descriptor != NO_DESCRIPTOR)
 		return descriptor_spot(spot, descriptor);
 	return mount_is_behind(walk.done) ? -EACCES : 0;
 }
@@ -309,7 +333,7 @@ static long walk_outside(struct spot *spot, char *path, int directory, const cha
 	TRY(copy_string(normal, path, sizeof normal));
 	has_slash = path_normal(normal);
 	mount = mount_of(normal, &rest);
-	if (has_dots(path))
+	if (has_dots(path) || string_starts(normal, "/proc/"))
 		return walk_links(spot, path, flags);
 	if (mount) {		/* no link stands in a volume's place */
 		struct text text = { normal, string_size(normal), sizeof normal };
@@ -378,34 +402,6 @@ static __attribute__((noinline)) long spot_outside(struct spot *spot, int direct
 	return spot->is_moved ? walk_on(spot, flags) : 0;
 }
 
-/* The directory of a volume that a path begins at: its user is the caller's. NULL: it begins outside. */
-static struct vol_inode *start_take(int directory, struct mount **mount)
-{
-	struct use use;
-	struct vol_inode *inode;
-
-	if (directory == AT_FDCWD)
-		return current_take(mount);
-	if (!use_begin(&use, directory))
-		return NULL;
-	*mount = use.open->mount;
-	inode = use.open->inode;
-	inode_share(inode);
-	use_end(&use);
-	return inode;
-}
-
-static long start_itself(struct spot *spot, int directory)
-{
-	spot->where.inode = start_take(directory, &spot->mount);
-	spot->where.directory = NULL;
-	spot->where.name = "";
-	spot->where.name_size = spot->where.must_be_directory = 0;
-	if (!spot->where.inode)
-		spot->mount = NULL;
-	return 0;
-}
-
 long spot_find(struct spot *spot, int directory, uint64_t path, uint32_t flags)
 {
 	char text[PATH_SIZE];
@@ -415,12 +411,16 @@ long spot_find(struct spot *spot, int directory, uint64_t path, uint32_t flags)
 
 	spot->mount = NULL;
 	spot->is_moved = false;
+	spot->descriptor = NO_DESCRIPTOR;
 	spot->where.inode = spot->where.directory = NULL;
 	if (!path && flags & SPOT_EMPTY)
 		return start_itself(spot, directory);
+	if (!path)
+		return 0;
 	size = copy_string(text, (const char *)path, sizeof text);
-	if (size <= 0)
-		return size == 0 && flags & SPOT_EMPTY ? start_itself(spot, directory) : size == -ENAMETOOLONG ? size : 0;
+	TRY(size);
+	if (!size)
+		return flags & SPOT_EMPTY ? start_itself(spot, directory) : -ENOENT;
 	flags &= ~(uint32_t)SPOT_EMPTY;
 	start = text[0] == '/' ? NULL : start_take(directory, &mount);
 	if (!start)

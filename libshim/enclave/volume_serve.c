@@ -123,7 +123,7 @@ static uint32_t walk_flags(const struct frame *frame, const struct path_call *ca
 	case LAST_ITSELF:
 		break;
 	}
-	return empty;
+	return empty | (call->serve == serve_readlink ? SPOT_DESCRIPTOR : 0);
 }
 
 /* The program leaves a volume with its current directory. */
@@ -241,11 +241,18 @@ static long serve_process(struct frame *frame, bool is_asked)
 {
 	long result = go_on(frame, is_asked);
 
-	if (frame->nr == __NR_umask)
+	if (frame->nr == __NR_setrlimit || frame->nr == __NR_prlimit64)
+		limit_changed();
+	else if (frame->nr == __NR_umask)
 		file_mask = (uint32_t)frame->arg[0] & 0777;
 	else
 		who_changed();
 	return result;
+}
+
+static bool is_of_process(uint32_t nr)
+{
+	return nr == __NR_umask || nr == __NR_setrlimit || nr == __NR_prlimit64 || is_identity(nr);
 }
 
 static bool receives(uint32_t nr)
@@ -255,7 +262,7 @@ static bool receives(uint32_t nr)
 
 bool volumes_meet(uint32_t nr)
 {
-	return call_shapes[nr].path_args || nr == __NR_getcwd || nr == __NR_umask || is_identity(nr) || nr == __NR_sync ||
+	return call_shapes[nr].path_args || nr == __NR_getcwd || is_of_process(nr) || nr == __NR_sync ||
 	       receives(nr) || nr == __NR_sendmsg || nr == __NR_bind || nr == __NR_connect || maps_meet(nr);
 }
 
@@ -272,7 +279,7 @@ long volumes_serve(struct frame *frame, const struct call_shape *shape)
 								   serve_one(frame, shape, is_asked);
 	if (nr == __NR_getcwd)
 		return serve_getcwd(frame, is_asked);
-	if (nr == __NR_umask || is_identity(nr))
+	if (is_of_process(nr))
 		return serve_process(frame, is_asked);
 	if (nr == __NR_sync)
 		TRY(volumes_sync());

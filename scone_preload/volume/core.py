@@ -103,7 +103,7 @@ class Core:
         self._map.madvise(mmap.MADV_DONTDUMP)
         self._arena = c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(self._map)))
         self._volume = c_void_p()
-        opened = self._library.volume_library_open(fd, self._arena, shape.is_readonly, ctypes.byref(self._volume))
+        opened = self._library.volume_plain_open(ctypes.byref(self._volume), self.arena_fd, fd, None)
         self._check(opened, "opened")
 
     def format(self, key: bytearray, mode: int, uid: int, gid: int) -> None:
@@ -145,7 +145,7 @@ class Core:
     def close(self) -> None:
         """Let go of the arena; what was not committed is lost unless another process has it mapped."""
         if self._volume:
-            self._library.volume_library_close(self._volume)
+            self._library.volume_plain_close(self._volume)
             self._volume = c_void_p()
         if self.arena_fd >= 0:
             os.close(self.arena_fd)
@@ -156,7 +156,7 @@ class Core:
         if result >= 0:
             return
         number = -result
-        told = self._library.volume_library_report(self._volume) if self._volume else b""
+        told = b""
         detail = f": {told.decode(errors='replace')}" if told else ""
         if number in _DAMAGED:
             rule = f"volume is damaged or was tampered with{detail or ': neither of its checkpoints can be believed'}"
@@ -200,9 +200,8 @@ def _declare(library: ctypes.CDLL) -> None:
     volume, key = c_void_p, c_uint8 * KEY_SIZE
     signatures = {
         "volume_arena_size": (c_uint64, ()),
-        "volume_library_open": (c_long, (c_int, c_void_p, c_int, POINTER(c_void_p))),
-        "volume_library_close": (None, (volume,)),
-        "volume_library_report": (c_char_p, (volume,)),
+        "volume_plain_open": (c_long, (POINTER(c_void_p), c_int, c_int, c_void_p)),
+        "volume_plain_close": (None, (volume,)),
         "volume_format": (c_long, (volume, POINTER(_Shape), key, c_uint32, c_uint32, c_uint32)),
         "volume_mount": (c_long, (volume, POINTER(_Shape), key, POINTER(_Found))),
         "volume_commit": (c_long, (volume,)),
