@@ -63,15 +63,12 @@ long log_write(struct volume *volume, struct log_writer *writer, bool is_last)
 {
 	struct volume_arena *arena = volume->arena;
 	struct volume_batch batch = { is_last ? BATCH_LAST : 0, writer->count };
-	uint32_t blocks = blocks_of(writer->size), skipped = 0;
+	uint32_t blocks = blocks_of(writer->size), at = writer->head + blocks > arena->log_blocks ? 0 : writer->head;
+	uint32_t skipped = at == writer->head ? 0 : arena->log_blocks - writer->head;
 	struct volume_seal seal = { .magic = VOLUME_MAGIC_LOG, .size = writer->size };
 
-	if (writer->head + blocks > arena->log_blocks)
-		skipped = arena->log_blocks - writer->head;
 	if (writer->used + skipped + blocks > arena->log_blocks)
 		return LOG_FULL;
-	if (skipped)
-		writer->head = 0;
 	__atomic_store_n(&arena->log_is_broken, 1, __ATOMIC_RELEASE);
 	seal.version = ++arena->version;
 	memcpy(body(volume), &batch, sizeof batch);
@@ -81,8 +78,8 @@ long log_write(struct volume *volume, struct log_writer *writer, bool is_last)
 	cipher_end(volume);
 	memcpy(arena->log_buffer, &seal, sizeof seal);
 	VOL_TRY(volume->host->write(volume->context, arena->log_buffer, (uint64_t)blocks * VOLUME_BLOCK,
-				    (uint64_t)(VOLUME_LOG_BLOCK + writer->head) * VOLUME_BLOCK));
-	writer->head += blocks;
+				    (uint64_t)(VOLUME_LOG_BLOCK + at) * VOLUME_BLOCK));
+	writer->head = at + blocks;
 	writer->used += skipped + blocks;
 	writer->version = seal.version;
 	memcpy(writer->tag, seal.tag, sizeof seal.tag);
