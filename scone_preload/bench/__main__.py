@@ -1,6 +1,7 @@
 """`tools/bench`: runs the rows that are asked for, the modes of a row in turn, and prints what they cost."""
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -99,6 +100,7 @@ def run(words: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="scone-bench-", dir=given.place) as name:
         place = Path(name)
         place.chmod(0o755)
+        os.environ["SCONE_KEYSTORE"] = str(place / "keystore")  # the volumes' keys go with them
         seconds = given.seconds or (0.2 if given.quick else SECONDS)
         setting = Setting(place=place, wrap=WRAP, seconds=seconds, quick=given.quick)
         try:

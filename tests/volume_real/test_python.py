@@ -12,21 +12,18 @@ from tests.volume_real.conftest import LONG, PROGRAMS, Home
 
 # tools/setup unpacks them there: they are in no package that is installed.
 LIBRARY = REPOSITORY / "build" / "python-tests"
-MODULES = (
-    "test_os test_mmap test_shutil test_tempfile test_dbm test_dbm_dumb test_fcntl test_fileio test_glob test_pathlib"
-    " test_mailbox test_shelve test_file test_fileinput test_genericpath test_bufio test_filecmp test_tarfile:MiscReadTest"
-    " test_io:CIOTest test_io:CBufferedReaderTest test_io:CBufferedWriterTest test_io:CBufferedRandomTest"
-    " test_io:CTextIOWrapperTest"
-).split()
-LONG_MODULES = (
-    "test_posix test_tarfile test_io test_zipfile test_zipimport test_py_compile test_importlib test_logging".split()
-)
+NAMES = """
+    os mmap shutil tempfile dbm dbm_dumb fcntl fileio glob pathlib mailbox shelve file fileinput genericpath bufio filecmp
+    tarfile:MiscReadTest io:CIOTest io:CBufferedReaderTest io:CBufferedWriterTest io:CBufferedRandomTest
+    io:CTextIOWrapperTest
+"""
+LONG_NAMES = "posix tarfile io zipfile zipimport py_compile logging"
 
 
 def ends(home: Home) -> dict[str, str]:
     """How each test ends in this home."""
     results = home.place / "results.json"
-    modules = [*MODULES, *(LONG_MODULES if LONG > 1 else [])]
+    modules = [f"test_{name}" for name in (NAMES + LONG_NAMES if LONG > 1 else NAMES).split()]
     words = ["/usr/bin/python3", PROGRAMS / "python_tests.py", LIBRARY, results, *modules]
     script = 'cd "$0" && exec "$@"'
     outcome = home.run("bash", "-c", script, home.data, *words, timeout=280 * LONG)
