@@ -13,9 +13,9 @@ from tests.volume_real.conftest import LONG, PROGRAMS, Home
 # tools/setup unpacks them there: they are in no package that is installed.
 LIBRARY = REPOSITORY / "build" / "python-tests"
 NAMES = """
-    os mmap shutil tempfile dbm dbm_dumb fcntl fileio glob pathlib mailbox shelve file fileinput genericpath bufio filecmp
-    tarfile:MiscReadTest io:CIOTest io:CBufferedReaderTest io:CBufferedWriterTest io:CBufferedRandomTest
-    io:CTextIOWrapperTest
+    os mmap shutil tempfile dbm dbm_dumb fcntl fileio glob pathlib mailbox shelve file fileinput genericpath bufio
+    filecmp tarfile:MiscReadTest io:CIOTest io:CBufferedReaderTest io:CBufferedWriterTest
+    io:CBufferedRandomTest io:CTextIOWrapperTest
 """
 LONG_NAMES = "posix tarfile io zipfile zipimport py_compile logging"
 
