@@ -119,9 +119,7 @@ class Readable:
 
 
 @contextmanager
-def readable(
-    directory: str, keys: Keys, *, is_anchored: bool = True, is_locked: bool = True
-) -> Iterator[Readable]:
+def readable(directory: str, keys: Keys, *, is_anchored: bool = True, is_locked: bool = True) -> Iterator[Readable]:
     """A volume's container and data key, which is wiped at the end; raise VolumeError, KeystoreError, RolledBack.
 
     Without `is_anchored` nobody asks the anchor. Without `is_locked` a program may be writing to it meanwhile.
