@@ -153,7 +153,7 @@ class Container:
             return Slot(block, seal, None, str(error))
         if layout.CHECKPOINT_BLOCK + checkpoint.sequence % 2 != block:
             return Slot(block, seal, None, "the other one's place")
-        if checkpoint.log_at > self.log_blocks:
+        if checkpoint.log_at >= self.log_blocks:
             return Slot(block, seal, None, "a log that begins behind its area")
         return Slot(block, seal, checkpoint)
 
@@ -165,7 +165,7 @@ class Container:
             checkpoint = layout.parse_checkpoint(body)
         except ValueError:
             return None
-        return checkpoint if checkpoint.log_at <= self.log_blocks else None
+        return checkpoint if checkpoint.log_at < self.log_blocks else None
 
     # ---- the log ----
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 from ctypes import POINTER, Structure, c_bool, c_char_p, c_int, c_long, c_uint8, c_uint32, c_uint64, c_void_p
 
@@ -25,10 +26,6 @@ _REMEDIES = {
     errno.EROFS: "make the file system writable",
 }
 REMEDY_DAMAGED = "see what is left: scone-volume verify DIR; restore a copy from a backup"
-
-
-TOLD_MAX = 8
-_REPORT = ctypes.CFUNCTYPE(None, c_uint64, c_uint64, c_uint64, c_char_p)  # of inode, offset, bytes, why
 
 
 class _Shape(Structure):
@@ -100,12 +97,13 @@ class Core:
         self.where = where
         self.shape = shape
         self._library = _library()
-        self._told: list[str] = []
-        self._report = _REPORT(self._note)  # the library calls it: it has to live as long
         self.arena_size: int = self._library.volume_arena_size()
         self.arena_fd = _memory(self.arena_size)
+        self._map = mmap.mmap(self.arena_fd, self.arena_size)
+        self._map.madvise(mmap.MADV_DONTDUMP)
+        self._arena = c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(self._map)))
         self._volume = c_void_p()
-        opened = self._library.volume_plain_open(ctypes.byref(self._volume), self.arena_fd, fd, self._report)
+        opened = self._library.volume_library_open(fd, self._arena, shape.is_readonly, ctypes.byref(self._volume))
         self._check(opened, "opened")
 
     def format(self, key: bytearray, mode: int, uid: int, gid: int) -> None:
@@ -147,22 +145,19 @@ class Core:
     def close(self) -> None:
         """Let go of the arena; what was not committed is lost unless another process has it mapped."""
         if self._volume:
-            self._library.volume_plain_close(self._volume)
+            self._library.volume_library_close(self._volume)
             self._volume = c_void_p()
         if self.arena_fd >= 0:
             os.close(self.arena_fd)
             self.arena_fd = -1
-
-    def _note(self, ino: int, at: int, size: int, why: bytes) -> None:
-        if len(self._told) < TOLD_MAX:
-            self._told.append(f"inode {ino}, bytes {at} to {at + size}: {why.decode(errors='replace')}")
+            self._map.close()
 
     def _check(self, result: int, done: str) -> None:
         if result >= 0:
             return
         number = -result
-        detail = f": {'; '.join(self._told)}" if self._told else ""
-        self._told.clear()
+        told = self._library.volume_library_report(self._volume) if self._volume else b""
+        detail = f": {told.decode(errors='replace')}" if told else ""
         if number in _DAMAGED:
             rule = f"volume is damaged or was tampered with{detail or ': neither of its checkpoints can be believed'}"
             raise VolumeDamaged(rule, self.where, REMEDY_DAMAGED)
@@ -205,8 +200,9 @@ def _declare(library: ctypes.CDLL) -> None:
     volume, key = c_void_p, c_uint8 * KEY_SIZE
     signatures = {
         "volume_arena_size": (c_uint64, ()),
-        "volume_plain_open": (c_long, (POINTER(c_void_p), c_int, c_int, _REPORT)),
-        "volume_plain_close": (None, (volume,)),
+        "volume_library_open": (c_long, (c_int, c_void_p, c_int, POINTER(c_void_p))),
+        "volume_library_close": (None, (volume,)),
+        "volume_library_report": (c_char_p, (volume,)),
         "volume_format": (c_long, (volume, POINTER(_Shape), key, c_uint32, c_uint32, c_uint32)),
         "volume_mount": (c_long, (volume, POINTER(_Shape), key, POINTER(_Found))),
         "volume_commit": (c_long, (volume,)),

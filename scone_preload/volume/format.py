@@ -16,6 +16,7 @@ MAGIC = b"SCONEVOL"
 VERSION = 1
 BLOCK_SIZE, COPIES, SLOTS_MAX, LABEL_MAX = 4096, 2, 8, 128
 MAC_SIZE = 32
+LOG_BLOCK = 4  # the first of the log's; data stand behind it
 LOG_BLOCKS, LOG_BLOCKS_MIN, LOG_BLOCKS_MAX = 1024, 16, 1 << 20
 
 _VERSIONED = struct.Struct("<8sH")

@@ -81,6 +81,7 @@ class Record:
 
 
 FREE = Record(0)
+HOLE, UNUSED = bytes(ENTRY.size), bytes(RECORD.size)  # most of what is parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +170,12 @@ def is_clear(record: Record, ino: int, level: int) -> bool:
 
 def parse_entry(raw: bytes) -> Entry | None:
     """An entry, or None for a hole."""
+    if raw == HOLE:
+        return None
     block, nonce, tag = ENTRY.unpack(raw)
-    if block == 0 and (any(nonce) or any(tag)):
+    if not block:
         raise ValueError("an entry without a block")
-    return Entry(block, nonce, tag) if block else None
+    return Entry(block, nonce, tag)
 
 
 def build_entry(entry: Entry | None) -> bytes:
@@ -190,6 +193,8 @@ def build_node(entries: tuple[Entry | None, ...]) -> bytes:
 
 def parse_record(raw: bytes) -> Record:
     """A record of the inode table."""
+    if raw == UNUSED:
+        return FREE
     mode, nlink, uid, gid, size, chunks, *times, device, generation, parent, height, _, _, entries = RECORD.unpack(raw)
     if height > HEIGHT_MAX:
         raise ValueError(f"an inode of height {height}")

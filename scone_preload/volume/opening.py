@@ -17,7 +17,7 @@ from scone_preload.keys.memory import SecretBuffer
 from scone_preload.keys.record import State
 from scone_preload.keys.store import now
 from scone_preload.volume.core import Core, Durable, Shape
-from scone_preload.volume.format import LOG_BLOCKS, Freshness, Mode, Slot, Superblock
+from scone_preload.volume.format import BLOCK_SIZE, LOG_BLOCK, LOG_BLOCKS, Freshness, Mode, Slot, Superblock, damaged
 from scone_preload.volume.freshness import check_fresh, check_gone, check_place, gone, state_of
 from scone_preload.volume.keys import Keys
 from scone_preload.volume.place import (
@@ -159,6 +159,7 @@ def _open(asked: Asked, container: Container, keys: Keys, say: Say) -> Opened:
         undo.callback(core.close)
         store = keys.access.open() if superblock.freshness.is_anchored else None
         state = check_place(store, superblock.volume_id, container.directory) if store is not None else None
+        check_size(container, superblock)
         with _data_key(key, superblock) as raw:
             found = core.mount(raw)
         if state is not None:
@@ -237,6 +238,13 @@ def _mounted_new(undo: ExitStack, container: Container, superblock: Superblock, 
         core.mount(raw)
     core.checkpoint()
     return core
+
+
+def check_size(container: Container, superblock: Superblock) -> None:
+    """Raise VolumeDamaged for a container that ends before its data begins."""
+    size, least = os.fstat(container.fd).st_size, (LOG_BLOCK + superblock.log_blocks) * BLOCK_SIZE
+    if size < least:
+        raise damaged(container.path, f"it ends after {size} bytes, of at least {least}")
 
 
 def _core(container: Container, superblock: Superblock) -> Core:

@@ -173,8 +173,8 @@ def _open(path: str, *, readonly: bool) -> tuple[int, bool]:
     except FileNotFoundError:
         raise VolumeMissing("no volume", path, "make one: scone-volume create DIR") from None
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise NotAVolume("not a volume: it is a symbolic link", path, "put the container itself there") from None
+        if error.errno in (errno.ELOOP, errno.EISDIR):
+            raise NotAVolume("not a volume: it is no regular file", path, "put the container itself there") from None
         raise cannot("opened", path, error) from None
 
 

@@ -161,6 +161,8 @@ class Tree:
     def entry(self, ino: int, record: Record, index: int) -> Entry | Bad | None:
         """Where a chunk is; None: a hole."""
         changes = self.changes.get(ino)
+        if index * BLOCK >= record.size:
+            return None
         if changes and index in changes.chunks:
             return changes.chunks[index]
         if (changes and index >= changes.cut) or index >= layout.capacity(record.height):
@@ -187,10 +189,11 @@ class Tree:
         return self.open_chunk(ino, 0, index, entry, is_clear=is_clear(record, ino, 0))
 
     def pieces(self, ino: int, record: Record, start: int = 0) -> Iterator[Piece]:
-        """All chunks that are no holes from chunk `start` on, in order. Reads the nodes, holes cost nothing."""
-        changes = self.changes.get(ino, Changes())
-        new = [at for at in sorted(changes.chunks, reverse=True) if at >= start]
-        for piece in self._stored_pieces(ino, record, start, min(changes.cut, layout.capacity(record.height))):
+        """All chunks that are no holes, from chunk `start` to the size, in order: reads nodes, holes cost nothing."""
+        changes, limit = self.changes.get(ino, Changes()), -(-record.size // BLOCK)
+        new = [at for at in sorted(changes.chunks, reverse=True) if start <= at < limit]
+        stored = min(changes.cut, limit, layout.capacity(record.height))
+        for piece in self._stored_pieces(ino, record, start, stored):
             at, end = piece.index, piece.index + piece.count
             while new and new[-1] < end:
                 index = new.pop()
@@ -308,11 +311,14 @@ class State:
 
 
 def state_behind(container: Container, slot: Slot) -> State:
-    """The state that a mount makes of a checkpoint and its log: the last commit only counts if all its chunks open."""
+    """The state that a mount makes of a checkpoint and its log.
+
+    The last commit only counts if all its chunks open: else its sync had not ended. It had where another one was begun.
+    """
     assert slot.checkpoint, "one that opened"
     log, table = container.log(slot), slot.checkpoint.table
     tree = Tree(container, table, log.commits)
-    if log.commits and (damage := _unwritten(tree, log.commits[-1])):
+    if log.commits and not log.unfinished and (damage := _unwritten(tree, log.commits[-1])):
         commits = log.commits[:-1]
         return State(Tree(container, table, commits), slot, log, commits, damage)
     return State(tree, slot, log, log.commits)

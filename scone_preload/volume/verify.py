@@ -181,7 +181,7 @@ class _Check:
             yield Problem(self._path(ino), 0, 0, 0, 0, why)
 
     def _damages(self, ino: int, record: Record) -> Iterator[Damage]:
-        """Everything of an inode that doesn't open, also behind its size."""
+        """Everything of an inode that doesn't open."""
         for piece in self.tree.pieces(ino, record):
             what = piece.what
             if isinstance(what, Entry):
@@ -193,7 +193,7 @@ class _Check:
                     continue
                 what = opened
             start = piece.index * BLOCK
-            yield Damage(ino, start, min(piece.count * BLOCK, max(BLOCK, record.size - start)), what)
+            yield Damage(ino, start, min(piece.count * BLOCK, record.size - start), what)
 
     def _count(self, record: Record, *, is_named: bool) -> None:
         tally = self.tally

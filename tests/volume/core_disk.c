@@ -56,6 +56,7 @@ void disk_record(struct disk *disk)
 	disk->is_recording = 1;
 	disk->writes = 0;
 	disk->record_size = 0;
+	disk->kept_syncs = 0;
 }
 
 static long failure(struct disk *disk)
@@ -107,6 +108,8 @@ static long disk_sync(void *context)
 	__atomic_fetch_add(&disk->syncs, 1, __ATOMIC_RELAXED);
 	if (disk->is_recording && !disk->is_kept)
 		disk_record(disk);
+	else if (disk->is_recording && disk->kept_syncs < SYNCS_MAX)
+		disk->sync_at[disk->kept_syncs++] = disk->writes;
 	return 0;
 }
 

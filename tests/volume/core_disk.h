@@ -9,7 +9,7 @@
 
 #include "../../libshim/volume/inode.h"
 
-enum { DISK_SIZE = 48 << 20, RECORD_SIZE = 64 << 20, WRITES_MAX = 1 << 16, FILES = 8, FILE_SIZE = 1 << 20, LOG_BLOCKS = 32 };
+enum { DISK_SIZE = 48 << 20, RECORD_SIZE = 64 << 20, WRITES_MAX = 1 << 16, SYNCS_MAX = 64, FILES = 8, FILE_SIZE = 1 << 20, LOG_BLOCKS = 32 };
 
 /* One write: its bytes stand in disk->record. */
 struct disk_write { uint64_t at, size, from; };
@@ -22,6 +22,7 @@ struct disk {
 	int32_t  fail_errno, fail_only_once;
 	uint32_t is_recording, writes, syncs, reports, is_kept;
 	uint64_t record_size, calls;
+	uint32_t kept_syncs, sync_at[SYNCS_MAX];	/* while is_kept: after so many writes came a sync */
 	struct disk_write write[WRITES_MAX];
 	uint8_t  bytes[DISK_SIZE];		/* as the host's page cache has it */
 	uint8_t  synced[DISK_SIZE];		/* as of the last sync, while recording */

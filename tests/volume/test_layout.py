@@ -73,16 +73,17 @@ def test_the_program_knows_the_documents_bytes() -> None:
     assert (whole[-16:], whole[:16]) == (seal.tag, raw_seal[48:])
 
 
+RECORD_FIELDS = (
+    "mode nlink uid gid size chunks accessed modified changed born device generation parent height reserved"
+    " reserved_2 entry"
+)
 STRUCTS = {
     "volume_entry": (layout.ENTRY, ("block", "nonce", "tag")),
     "volume_place": (layout.PLACE, ("ino", "index")),
     "volume_time": (layout.TIME, ("seconds", "nanoseconds", "reserved")),
     "volume_record": (
         layout.RECORD,
-        tuple(
-            "mode nlink uid gid size chunks accessed modified changed born device generation parent height reserved"
-            " reserved_2 entry".split()
-        ),
+        tuple(RECORD_FIELDS.split()),
     ),
     "volume_name": (layout.NAME, ("ino", "size", "name_size", "type", "reserved")),
     "volume_seal": (layout.SEAL, ("magic", "size", "version", "nonce", "tag", "reserved")),

@@ -34,14 +34,19 @@ Found = dict[bytes, tuple[int, int, int, dict[int, bytes]]]
 def everything(writer: Writer) -> Found:
     """(mode, links, size, chunks that are not zero) of all, by path."""
     with opened(writer) as state:
-        reader = Reader(state.tree)
-        found = {}
-        for node in reader.below(reader.walk(b"/")):
-            one = node.record
-            data = () if stat.S_ISDIR(one.mode) else reader.data(node)
-            chunks = {at // BLOCK: part for at, part in data if any(part)}
-            found[node.path] = (one.mode, one.nlink, one.size, chunks)
-        return found
+        return everything_of(state)
+
+
+def everything_of(state: State) -> Found:
+    """The same of an opened state."""
+    reader = Reader(state.tree)
+    found = {}
+    for node in reader.below(reader.walk(b"/")):
+        one = node.record
+        data = () if stat.S_ISDIR(one.mode) else reader.data(node)
+        chunks = {at // BLOCK: part for at, part in data if any(part)}
+        found[node.path] = (one.mode, one.nlink, one.size, chunks)
+    return found
 
 
 def expected(writer: Writer) -> Found:

@@ -193,7 +193,7 @@ class Writer:
 
     def checkpoint(self, *, is_clean: bool = False) -> None:
         """All nodes, the inode table, the checkpoint."""
-        table = Inode(Record(stat.S_IFREG))
+        table = Inode(Record(0))
         self.inodes[TABLE_INO] = table
         limit = (max(self.inodes) // layout.RECORDS + 1) * layout.RECORDS
         records = {ino: self._with_tree(ino) for ino in self.inodes if ino}
@@ -206,7 +206,7 @@ class Writer:
         self.freed = []
         self.sequence += 1
         body = layout.build_checkpoint(
-            Checkpoint(self.sequence, self.log_at, self.next_block, NOW.seconds, is_clean, record)
+            Checkpoint(self.sequence, self.log_at % self.log_blocks, self.next_block, NOW.seconds, is_clean, record)
         )
         self.put(layout.CHECKPOINT_BLOCK + self.sequence % 2, self._seal(layout.MAGIC_CHECKPOINT, body, b""))
 
