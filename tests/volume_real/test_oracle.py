@@ -32,10 +32,8 @@ def seeds() -> list[int]:
 
 @pytest.mark.parametrize("seed", seeds())
 def test_p6_random_operations_of_several_processes_do_the_same(home: Home, oracle: Path, seed: int) -> None:
-    (home.place / "disk").mkdir()
-    words = [str(oracle), "$PWD/data/tree", "$PWD/disk", str(seed), str(TURNS * LONG), str(WORKERS)]
-    script = f"mkdir -m 777 data/tree && exec {' '.join(words)}"
-    done = home.done("bash", "-c", script, timeout=280)
+    words = [oracle, home.place / "disk", home.data / "tree", str(seed), str(TURNS * LONG), str(WORKERS)]
+    done = home.done(*words, timeout=280)
     assert done == f"same after {TURNS * LONG} turns\n".encode()
     home.verified()
     assert exported(home, "tree") == tree_of(home.place / "disk")
