@@ -21,7 +21,7 @@ import pytest
 from tests.helpers.memory import HELPER, holds, name_of
 from tests.helpers.modes import Mode, command
 from tests.helpers.net import free_port, wait_until
-from tests.helpers.processes import descendants
+from tests.helpers.processes import descendants, end_session
 from tests.helpers.redis import Client, info, shut_down
 from tests.servers.web import fetch
 from tests.volume_real.conftest import PROGRAMS, Home
@@ -81,7 +81,7 @@ def search(home: Home, pid: int) -> list[str]:
     """Where a marker is, outside of the programs' own memory."""
     below = descendants(pid) | {pid}
     own_helpers = helpers(below)
-    assert bool(own_helpers) == (home.mode in (Mode.ASYNC, Mode.RING)), "helpers are where they belong"
+    assert bool(own_helpers) == (home.mode is Mode.RING), "helpers are where they belong"
     in_memory = [f"helper {one}" for one in own_helpers if holds(one, [MARKER])]
     return [*kept_files(home.place), *kept_open(below), *in_memory]
 
@@ -97,16 +97,20 @@ def waiting(home: Home, *argv: str | Path) -> Iterator[int]:
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    yield process.pid
-    process.communicate(b"go\n", 60)
-    assert process.returncode == 0
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield process.pid
+        process.communicate(b"go\n", 60)
+        assert process.returncode == 0
+    finally:
+        end_session(process.pid)
+        process.communicate()
 
 
-@pytest.fixture(params=[Mode.SYNC, Mode.ASYNC, Mode.RING], ids=lambda mode: str(mode.value))
+@pytest.fixture(params=[Mode.SYNC, Mode.RING], ids=lambda mode: str(mode.value))
 def home(request: pytest.FixtureRequest, home_of: Callable[[Mode], Home]) -> Home:
-    """By each exit, and with all calls that can crossing by the ring."""
+    """Without a helper, and with all calls that can crossing by the ring."""
     return home_of(request.param)
 
 

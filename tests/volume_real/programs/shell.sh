@@ -46,4 +46,5 @@ mktemp -p . tmp.XXXX >/dev/null
 rm tmp.*
 perl -e 'open(F,"+<","part2"); seek(F,2,0); print F "XX"; close F; truncate("part3", 100)'
 head -2 part2
+rm appended
 stat -c %s part3
