@@ -1,5 +1,6 @@
 """Where each mode keeps its files: a plain directory, a volume, or a mounted gocryptfs, all on the run's own disk."""
 
+import fcntl
 import os
 import subprocess
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from scone_preload.bench.model import Mode, Setting
 from scone_preload.bench.processes import STOP_S, output_of, tool
 from scone_preload.errors import UserError
+from scone_preload.volume.place import CONTAINER
 
 PATIENCE_S = 120.0
 PASSPHRASE = "measured only"
@@ -41,7 +43,10 @@ class Home:
             with mounted(self.held, self.folder):
                 yield
             return
-        yield
+        try:
+            yield
+        finally:
+            await_closed(self.held / CONTAINER)
 
     def forget(self) -> None:
         """Have the kernel drop what it caches of the home's files; while it isn't attached."""
@@ -50,6 +55,16 @@ class Home:
                 with path.open("rb") as file:
                     os.fdatasync(file.fileno())
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def await_closed(container: Path) -> None:
+    """Wait until nobody has a volume open: its host closes it when the program has ended already."""
+    end = time.monotonic() + PATIENCE_S
+    while container.exists() and time.monotonic() < end:
+        with container.open("rb") as file, suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return
+        time.sleep(0.02)
 
 
 def new_home(setting: Setting, mode: Mode, folder: Path) -> Home:

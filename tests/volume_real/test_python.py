@@ -14,8 +14,8 @@ from tests.volume_real.conftest import LONG, PROGRAMS, Home
 # tools/setup unpacks them there: they are in no package that is installed.
 LIBRARY = REPOSITORY / "build" / "python-tests"
 NAMES = """
-    os mmap:MmapTests shutil tempfile dbm dbm_dumb fcntl fileio glob pathlib mailbox shelve file fileinput genericpath bufio
-    filecmp tarfile:MiscReadTest io:CIOTest io:CBufferedReaderTest io:CBufferedWriterTest
+    os mmap:MmapTests shutil tempfile dbm dbm_dumb fcntl fileio glob pathlib mailbox shelve file fileinput genericpath
+    bufio filecmp tarfile:MiscReadTest io:CIOTest io:CBufferedReaderTest io:CBufferedWriterTest
     io:CBufferedRandomTest io:CTextIOWrapperTest
 """
 # What a volume has not, by the names of tests: they are skipped there, or fail.
