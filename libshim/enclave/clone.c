@@ -33,8 +33,7 @@ struct request {
 	uint64_t stack;			/* of the program's child; 0: the caller's */
 	struct clone_args args;
 	uint64_t args_size;
-	uint32_t serial;		/* of volumes */
-	uint32_t padding;
+	uint64_t serial;		/* of volumes */
 };
 
 static void child_of_fork(struct thread *thread, uint64_t mask, const struct request *request)
@@ -47,6 +46,7 @@ static void child_of_fork(struct thread *thread, uint64_t mask, const struct req
 	memset(&stats_sent, 0, sizeof stats_sent);
 	enclave.flags &= ~(uint32_t)FLAG_FIRST;
 	thread->tid = 0;
+	thread->clock_cycles = 0;
 	thread->is_guest = false;
 	thread->stats.processes = 1;
 	thread_enter(thread);

@@ -86,6 +86,12 @@ static long duplicate(struct frame *frame, int target)
 		return number_get(frame);
 	stream_flush(thread);
 	TRY(stream_share((int)frame->arg[0]));
+	to = target >= 0 ? descriptor_of(target) : NULL;
+	if (to && to->ops) {		/* what fails must not take its shield */
+		if (frame->nr == __NR_dup3 && frame->arg[2] & ~(uint64_t)O_CLOEXEC)
+			return -EINVAL;
+		TRY(gate2(__NR_fcntl, (int)frame->arg[0], F_GETFD));
+	}
 	if (target >= 0) {
 		TRY(ring_leave(thread, target));
 		descriptor_forget(target);

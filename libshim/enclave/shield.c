@@ -43,9 +43,8 @@ void shield_share(const struct descriptor *from, struct descriptor *to)
 
 void shield_release(struct descriptor *descriptor)
 {
-	const struct fd_ops *ops = descriptor->ops;
+	const struct fd_ops *ops = __atomic_exchange_n(&descriptor->ops, NULL, __ATOMIC_ACQ_REL);	/* two threads may close it */
 
-	descriptor->ops = NULL;
 	if (ops)
 		ops->release(descriptor->object);
 	descriptor->object = NULL;

@@ -15,6 +15,7 @@
 #include "signal.h"
 #include "control.h"
 #include "ring.h"
+#include "volumes.h"
 
 enum { FP_XSTATE_MAGIC = 0x46505853, FPSTATE_MAX = 16384, FPSTATE_LEGACY = 512, REDZONE = 128,
        UCONTEXT_SIZE = 304, SIGINFO_SIZE = 128, SI_CODE_AT = 8, SI_VALUE_AT = 24, SYS_USER_DISPATCH_ = 2, SIGSTACK_MIN = 2048 };
@@ -309,6 +310,8 @@ uint64_t signal_arrived(int signal, uint8_t *info, struct ucontext *context)
 		return 0;
 	}
 	if (unlikely(is_other_lost(signal, info)))
+		return 0;
+	if (unlikely(enclave.has_volumes && is_fault(signal, info) && !in_shim(rip) && volumes_fault(signal, info)))
 		return 0;
 	memcpy(&base, &context->uc_sigmask, sizeof base);
 	if (within(rip, gate_unmask_after, gate_unmask_last + 1)) {	/* the deferred one, on the way out */

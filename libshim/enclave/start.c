@@ -227,7 +227,7 @@ __attribute__((constructor)) static void shim_start(int argc, char **argv, char 
 	control_start();
 	control_hello(enclave.flags & FLAG_EXECED, nonce);
 	if (enclave.has_volumes)
-		volumes_adopt();
+		volumes_adopt(enclave.flags & FLAG_EXECED);
 	live_start(thread);
 	thread->stats.processes = enclave.flags & FLAG_COUNTED ? 0 : 1;
 	thread->stats.execs = enclave.flags & FLAG_EXECED ? 1 : 0;

@@ -17,7 +17,7 @@
 #define THREAD_RESTORE   56	/* the mask that the deferred signal's handler will restore */
 
 #define SHIM_STACK_SIZE  (128 * 1024)
-#define SIGNAL_STACK_SIZE (32 * 1024)	/* kernel signal frames land here; AVX-512 and AMX state included */
+#define SIGNAL_STACK_SIZE (64 * 1024)	/* kernel signal frames land here; AVX-512 and AMX state included */
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
@@ -70,8 +70,12 @@ struct thread {
 	uint64_t map;			/* the mapping that holds this struct and its stacks */
 	uint64_t map_size;
 	void    *memory_files;		/* of a vfork child, which has no descriptors here: what it opened for its exec (memory_file.c) */
+	uint64_t clock_cycles;	/* when volumes last asked for the time, and what it was */
+	int64_t  clock_seconds, clock_nanoseconds;
+	uint64_t fault;		/* where volumes_fault() last let the program go on */
 	uint32_t volumes_of;	/* the thread that made this process, which shares its memory, and held volumes' files for it; 0: none */
-	uint32_t volumes_serial;	/* by which it did */
+	uint32_t reserved_4;
+	uint64_t volumes_serial;	/* by which it did */
 	void    *scratch;		/* what an exec under way has mapped: a vfork child's stays behind in its parent */
 	uint64_t scratch_size;
 	struct wire_latency *latency;	/* of each call, when calls are timed; else NULL */

@@ -98,10 +98,10 @@ long current_set(struct mount *mount, struct vol_inode *inode)
 }
 
 /* After a fork or an exec: the hold is there, under this process's number. */
-static bool current_find(void)
+static bool current_find(const struct vol_inode *inode)
 {
 	for (uint32_t i = 0; i < mount_count; i++) {
-		uint32_t hold = hold_find(&mounts[i], HOLD_DIRECTORY, NULL, 0);
+		uint32_t hold = hold_find(&mounts[i], HOLD_DIRECTORY, inode, 0);
 
 		if (!hold)
 			continue;
@@ -115,11 +115,11 @@ static bool current_find(void)
 
 void current_after_fork(void)
 {
-	bool was_inside = current.inode;
+	const struct vol_inode *inode = current.inode;
 
 	current.lock = (struct mutex){ 0 };
 	current.inode = NULL;
-	if (!current_find() && was_inside)
+	if (inode && !current_find(inode))
 		die("the current directory, in a volume, was lost over a fork");
 }
 
@@ -128,7 +128,7 @@ void current_adopt(void)
 {
 	struct spot *spot;
 
-	if (current_find())
+	if (current_find(NULL))
 		return;
 	spot = pages_map(sizeof *spot);
 	if (!spot)

@@ -11,7 +11,7 @@ enum { SEEK_SET_, SEEK_CUR_, SEEK_END_, SEEK_DATA_, SEEK_HOLE_, RWF_DSYNC_ = 2, 
 
 #define TRANSFER_MAX 0x7ffff000UL
 
-bool time_is_before(const struct volume_time *a, const struct volume_time *b)
+static bool time_is_before(const struct volume_time *a, const struct volume_time *b)
 {
 	return a->seconds < b->seconds || (a->seconds == b->seconds && a->nanoseconds < b->nanoseconds);
 }
@@ -181,6 +181,8 @@ long file_write(struct open_file *open, const struct io_part *parts, uint64_t co
 
 	TRY(write_check(open, flags));
 	result = write_at(open, parts, count, at, is_append);
+	if (unlikely(open->inode->mapped && result > 0))
+		maps_grow(open->inode);
 	if (is_sync && result > 0)
 		TRY(file_sync(open));
 	return result;
@@ -237,7 +239,10 @@ long file_cut(struct open_file *open, int64_t size)
 		return -EROFS;
 	if ((uint64_t)size > open->inode->record.size && (uint64_t)size > file_limit && room_from((uint64_t)size) == 0)
 		return -EFBIG;
-	return inode_truncate(volume_of(open), open->inode, (uint64_t)size);
+	TRY(inode_truncate(volume_of(open), open->inode, (uint64_t)size));
+	if (open->inode->mapped)
+		maps_grow(open->inode);
+	return 0;
 }
 
 /* Room is not kept for what is written later. */
@@ -276,10 +281,10 @@ long file_sync(struct open_file *open)
 	return open->mount->is_readonly ? 0 : volume_commit(volume_of(open));
 }
 
-long volumes_sync(void)
+/* It has no errors: who wants them makes an fsync. */
+void volumes_sync(void)
 {
 	for (uint32_t i = 0; i < mount_count; i++)
 		if (!mounts[i].is_readonly && volume_commit(&mounts[i].volume) < 0)
-			continue;		/* sync(2) has no errors; the next fsync has it */
-	return 0;
+			continue;
 }

@@ -10,21 +10,22 @@
  */
 #include "volume_inner.h"
 
-enum { HOLDS_MAX = 1 << 20, KIND_MASK = 255, IS_PENDING = 1 << 8, SERIAL_AT = 9, SERIAL_MASK = (1 << 20) - 1 };
-
-static uint32_t clones;		/* that this process began: what is made for one must not go to another */
+enum { HOLDS_MAX = 1 << 20, KIND_MASK = 255, IS_PENDING = 1 << 8, SERIAL_AT = 9, SERIAL_MASK = (1 << 20) - 1,
+       CLONES_A_REAP = 64 };
 
 struct hold {
 	uint32_t process;	/* IS_PENDING: the thread that clones */
 	uint32_t kind;		/* enum hold_kind; IS_PENDING and a serial number: the process does not exist yet */
 	uint64_t at;		/* of the object, from the arena's start */
+	uint64_t stamp;		/* counts up: what was made before a process was, is not its own but of one with the same number */
 };
 
 struct holds {
 	struct vol_lock lock;
 	uint32_t high;		/* none is used from here on */
 	uint32_t low;		/* all are used below */
-	uint32_t reserved;
+	uint32_t changes;	/* of names outside (volume_links.c) */
+	uint64_t stamp;		/* the last one given; that of mounts[0] counts for all */
 	struct hold hold[HOLDS_MAX];
 };
 _Static_assert(sizeof(struct holds) <= VOL_REGION_SIZE, "the region");
@@ -32,6 +33,21 @@ _Static_assert(sizeof(struct holds) <= VOL_REGION_SIZE, "the region");
 static struct holds *holds_of(struct mount *mount)
 {
 	return volume_region(&mount->volume, VOL_REGION_SHIM);
+}
+
+uint32_t names_changes(void)
+{
+	return __atomic_load_n(&holds_of(&mounts[0])->changes, __ATOMIC_ACQUIRE);
+}
+
+void names_changed(void)
+{
+	__atomic_fetch_add(&holds_of(&mounts[0])->changes, 1, __ATOMIC_ACQ_REL);
+}
+
+static uint64_t stamp_next(void)
+{
+	return __atomic_add_fetch(&holds_of(&mounts[0])->stamp, 1, __ATOMIC_ACQ_REL);
 }
 
 static long hold_put(struct mount *mount, uint32_t process, uint32_t kind, uint64_t at)
@@ -44,7 +60,7 @@ static long hold_put(struct mount *mount, uint32_t process, uint32_t kind, uint6
 	while (i < HOLDS_MAX && holds->hold[i].kind)
 		i++;
 	if (i < HOLDS_MAX) {
-		holds->hold[i] = (struct hold){ .process = process, .at = at };
+		holds->hold[i] = (struct hold){ .process = process, .at = at, .stamp = stamp_next() };
 		__atomic_store_n(&holds->hold[i].kind, kind, __ATOMIC_RELEASE);	/* the last word: before, there is none */
 		holds->low = i + 1;
 		if (holds->high <= i)
@@ -155,7 +171,7 @@ static void hold_drop(struct mount *mount, uint32_t i, const struct hold *seen)
 	bool is_same;
 
 	vol_lock(&mount->volume, &holds->lock);
-	is_same = holds->hold[i].kind == seen->kind && holds->hold[i].process == seen->process && holds->hold[i].at == seen->at;
+	is_same = holds->hold[i].kind == seen->kind && holds->hold[i].process == seen->process && holds->hold[i].stamp == seen->stamp;
 	if (is_same)
 		hold_clear(holds, i);
 	vol_unlock(&mount->volume, &holds->lock);
@@ -204,7 +220,15 @@ void holds_drop_own(struct mount *mount, enum hold_kind kind)
 	}
 }
 
+void holds_drop_all(struct mount *mount)
+{
+	for (uint32_t kind = HOLD_FREE + 1; kind < HOLD_KINDS; kind++)
+		holds_drop_own(mount, (enum hold_kind)kind);
+}
+
 /* ---- around a clone ---- */
+
+static uint32_t clones;
 
 static void hold_copy(struct mount *mount, const struct hold *hold, uint32_t mark)
 {
@@ -220,14 +244,14 @@ static void hold_copy(struct mount *mount, const struct hold *hold, uint32_t mar
 		die("a volume can't count more open files");
 }
 
-static uint32_t mark_of(uint32_t serial)
+static uint32_t mark_of(uint64_t serial)
 {
-	return IS_PENDING | (serial & SERIAL_MASK) << SERIAL_AT;
+	return IS_PENDING | (uint32_t)(serial & SERIAL_MASK) << SERIAL_AT;
 }
 
-uint32_t volumes_clone_begin(bool has_own_memory)
+uint64_t volumes_clone_begin(bool has_own_memory)
 {
-	uint32_t serial = __atomic_add_fetch(&clones, 1, __ATOMIC_RELAXED);
+	uint64_t serial = stamp_next();
 	const uint32_t copied = 1u << HOLD_FILE | 1u << HOLD_DIRECTORY |
 				(has_own_memory ? 1u << HOLD_MAP | 1u << HOLD_MAP_WRITING : 0);
 
@@ -248,11 +272,25 @@ uint32_t volumes_clone_begin(bool has_own_memory)
 	return serial;
 }
 
-/* What thread `parent` made for its child is that process's. */
-static void pending_give(struct mount *mount, uint32_t parent, uint32_t serial, uint32_t child)
+/* A dead process had the number of the child, which did not exist before that stamp. */
+static void stale_drop(struct mount *mount, uint64_t stamp, uint32_t child)
 {
 	struct holds *holds = holds_of(mount);
 
+	for (uint32_t i = 0; i < HOLDS_MAX && i < __atomic_load_n(&holds->high, __ATOMIC_ACQUIRE); i++) {
+		struct hold seen = holds->hold[i];
+
+		if (seen.kind && seen.kind < HOLD_KINDS && seen.process == child && seen.stamp < stamp)
+			hold_drop(mount, i, &seen);
+	}
+}
+
+/* What thread `parent` made for its child is that process's. */
+static void pending_give(struct mount *mount, uint32_t parent, uint64_t serial, uint32_t child)
+{
+	struct holds *holds = holds_of(mount);
+
+	stale_drop(mount, serial, child);
 	vol_lock(&mount->volume, &holds->lock);
 	for (uint32_t i = 0; i < holds->high && i < HOLDS_MAX; i++)
 		if ((holds->hold[i].kind & ~(uint32_t)KIND_MASK) == mark_of(serial) && holds->hold[i].process == parent) {
@@ -262,7 +300,7 @@ static void pending_give(struct mount *mount, uint32_t parent, uint32_t serial, 
 	vol_unlock(&mount->volume, &holds->lock);
 }
 
-static void pending_drop(struct mount *mount, uint32_t serial)
+static void pending_drop(struct mount *mount, uint64_t serial)
 {
 	struct holds *holds = holds_of(mount);
 	uint32_t own = thread_number();
@@ -275,7 +313,7 @@ static void pending_drop(struct mount *mount, uint32_t serial)
 	}
 }
 
-void volumes_clone_end(uint32_t serial, long child, bool has_own_memory)
+void volumes_clone_end(uint64_t serial, long child, bool has_own_memory)
 {
 	if (has_own_memory)
 		open_files_unlock();
@@ -284,9 +322,12 @@ void volumes_clone_end(uint32_t serial, long child, bool has_own_memory)
 			pending_give(&mounts[i], thread_number(), serial, (uint32_t)child);
 		else
 			pending_drop(&mounts[i], serial);
+	if (__atomic_add_fetch(&clones, 1, __ATOMIC_RELAXED) % CLONES_A_REAP == 0)
+		for (uint32_t i = 0; i < mount_count; i++)
+			holds_reap(&mounts[i]);
 }
 
-void volumes_child_begin(uint32_t parent, uint32_t serial, bool has_own_memory)
+void volumes_child_begin(uint32_t parent, uint64_t serial, bool has_own_memory)
 {
 	if (has_own_memory)
 		process_changed();
@@ -294,6 +335,7 @@ void volumes_child_begin(uint32_t parent, uint32_t serial, bool has_own_memory)
 		pending_give(&mounts[i], parent, serial, process_number());
 	if (!has_own_memory)
 		return;
+	links_after_fork();
 	open_files_after_fork();
 	current_after_fork();
 }

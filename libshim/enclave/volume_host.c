@@ -12,7 +12,8 @@
 #include "volume_inner.h"
 
 enum { TRIES_MAX = 64, LEAF_STATE = 13, HAS_RDRAND = 1 << 30, HAS_OSXSAVE = 1 << 27, HAS_XSAVEC = 2, HEADER_AT = 512,
-       HEADER_SIZE = 64, STATE_MAX = 4096, RANDOM_TRIES = 10 };
+       HEADER_SIZE = 64, STATE_MAX = 4096, RANDOM_TRIES = 10,
+       CLOCK_CYCLES = 1000000 };
 
 /* What the cipher may change: SSE, AVX, the masks and upper parts of AVX-512. */
 #define VECTORS_WANTED 0xe6u
@@ -150,12 +151,20 @@ static bool host_is_alive(void *context, uint32_t thread)
 	return gate2(__NR_tkill, thread, 0) != -ESRCH && !is_zombie(thread);
 }
 
+/* As files' times are natively: that of some moment in the last millisecond, where asking for each write would cost too much. */
 struct volume_time time_now(void)
 {
+	struct thread *thread = thread_self();
+	uint64_t cycles = __builtin_ia32_rdtsc();
 	int64_t time[2] = { 0, 0 };
 
-	gate2(__NR_clock_gettime, CLOCK_REALTIME, time);
-	return (struct volume_time){ .seconds = time[0], .nanoseconds = (uint32_t)time[1] };
+	if (cycles - thread->clock_cycles > CLOCK_CYCLES) {
+		gate2(__NR_clock_gettime, CLOCK_REALTIME, time);
+		thread->clock_seconds = time[0];
+		thread->clock_nanoseconds = time[1];
+		thread->clock_cycles = cycles;
+	}
+	return (struct volume_time){ .seconds = thread->clock_seconds, .nanoseconds = (uint32_t)thread->clock_nanoseconds };
 }
 
 static struct volume_time host_now(void *context)

@@ -1,18 +1,23 @@
 /*
  * volume_map.c - mappings of a volume's files.
  *
- * Owns: what is mapped where. A shared mapping is made of windows of the arena, so it is the cache itself; a private one is a copy.
- * Must never: let a call on such a mapping reach more of the arena than the file. Called by: volume_file.c, volume_serve.c.
+ * Owns: what is mapped where. A shared mapping is made of windows of the arena, so it is the cache itself; a private one is a
+ * copy. Behind the file's end an empty file of the kernel's is mapped, so that touching it is a SIGBUS; when the file has grown
+ * meanwhile, windows take its place, and the program goes on. Must never: let a call on such a mapping reach more of the arena
+ * than the file. Called by: volume_file.c, volume_serve.c, volume_data.c, signal.c.
  */
+#include <linux/memfd.h>
 #include <linux/mman.h>
 #include "volume_inner.h"
 
-enum { WINDOW = VOLUME_FAN * VOLUME_BLOCK, MAPS_MAX = 4096, MAP_FIXED_NOREPLACE_ = 0x100000, SYNC_NOW = 4 };
+enum { WINDOW = VOLUME_FAN * VOLUME_BLOCK, MAPS_MAX = 4096, SYNC_NOW = 4, FAULT_ADDRESS_AT = 16, SIGBUS_ = 7 };
 
 /* A shared mapping. */
 struct map {
 	uint64_t start, end;		/* end 0: none */
 	uint64_t at;			/* of the file, at start */
+	uint64_t placed;		/* up to this address there are windows */
+	uint32_t protection;
 	struct mount *mount;
 	struct vol_inode *inode;
 	bool may_write;			/* the file was open for it */
@@ -59,6 +64,8 @@ static long map_add(const struct map *like, uint64_t start, uint64_t end)
 	maps->map[i].at = like->at + (start - like->start);
 	maps->map[i].start = start;
 	maps->map[i].end = end;
+	if (maps->map[i].placed < start)
+		maps->map[i].placed = start;
 	if (maps->count <= i)
 		maps->count = i + 1;
 	return 0;
@@ -95,6 +102,28 @@ static struct map *map_in(uint64_t start, uint64_t end)
 
 /* ---- mapping ---- */
 
+/* How much of `size` bytes from `at` on are pages of the file. */
+static uint64_t inside_size(const struct vol_inode *inode, uint64_t at, uint64_t size)
+{
+	uint64_t end = pages(__atomic_load_n(&inode->record.size, __ATOMIC_RELAXED)), left = end > at ? end - at : 0;
+
+	return left < size ? left : size;
+}
+
+/* Pages behind the file's end. */
+static long tail_place(uint64_t address, uint64_t size, uint64_t protection)
+{
+	long fd, result;
+
+	if (!size)
+		return 0;
+	fd = gate2(__NR_memfd_create, "scone-end", MFD_CLOEXEC);
+	TRY(fd);
+	result = gate6(__NR_mmap, (long)address, (long)size, (long)protection, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, 0);
+	gate1(__NR_close, fd);
+	return result < 0 ? result : 0;
+}
+
 /* Memory where the program wants it, to be filled. */
 static long room_take(const uint64_t *arg)
 {
@@ -105,18 +134,19 @@ static long room_take(const uint64_t *arg)
 
 static long map_private(struct open_file *open, const uint64_t *arg)
 {
+	uint64_t size = pages(arg[1]), left = inside_size(open->inode, arg[5], size), done = 0;
 	long address = room_take(arg), result = 0;
-	uint64_t size = open->inode->record.size, left = arg[5] < size ? size - arg[5] : 0, done = 0;
 
 	TRY(address);
-	left = left < arg[1] ? left : arg[1];
 	while (done < left && (result = inode_read(volume_of(open), open->inode, (uint8_t *)address + done, left - done,
 						   arg[5] + done)) > 0)
 		done += (uint64_t)result;
 	if (result >= 0 && arg[2] != (PROT_READ | PROT_WRITE))
-		result = gate3(__NR_mprotect, address, arg[1], arg[2]);
+		result = gate3(__NR_mprotect, address, size, arg[2]);
+	if (result >= 0)
+		result = tail_place((uint64_t)address + left, size - left, arg[2]);
 	if (result < 0)
-		gate2(__NR_munmap, address, arg[1]);
+		gate2(__NR_munmap, address, size);
 	return result < 0 ? result : address;
 }
 
@@ -139,6 +169,19 @@ static long windows_place(struct volume *volume, struct vol_inode *inode, uint64
 	return 0;
 }
 
+/* Windows for what the file has grown by. Under the lock. */
+static long map_extend(struct map *map)
+{
+	uint64_t size = inside_size(map->inode, map->at, map->end - map->start), placed = map->placed - map->start;
+
+	if (size <= placed)
+		return 0;
+	TRY(windows_place(&map->mount->volume, map->inode, map->start + placed, size - placed, map->at + placed));
+	TRY(gate3(__NR_mprotect, map->start + placed, size - placed, map->protection));
+	map->placed = map->start + size;
+	return 1;
+}
+
 /* Under the lock. `like` says all but where. */
 static long map_at(const struct map *like, const uint64_t *arg)
 {
@@ -148,12 +191,13 @@ static long map_at(const struct map *like, const uint64_t *arg)
 
 	TRY(address);
 	maps_forget((uint64_t)address, (uint64_t)address + size);
-	map.start = (uint64_t)address;
-	result = map_add(&map, map.start, map.start + size);
+	map.start = map.placed = (uint64_t)address;
+	map.protection = (uint32_t)arg[2];
+	result = tail_place(map.start, size, arg[2]);
+	if (result == 0)
+		result = map_add(&map, map.start, map.start + size);
 	if (result == 0) {
-		result = windows_place(&like->mount->volume, like->inode, map.start, size, map.at);
-		if (result == 0)
-			result = gate3(__NR_mprotect, address, size, arg[2]);
+		result = map_extend(map_in(map.start, map.start + size));
 		if (result < 0)
 			maps_forget(map.start, map.start + size);
 	}
@@ -223,7 +267,7 @@ static long map_resize(const struct map *map, struct frame *frame)
 	uint64_t old = frame->arg[0], old_size = pages(frame->arg[1]), size = pages(frame->arg[2]);
 	bool is_fixed = frame->arg[3] & MREMAP_FIXED, may_move = frame->arg[3] & MREMAP_MAYMOVE;
 	struct map like = *map;
-	const uint64_t arg[6] = { is_fixed ? frame->arg[4] : 0, size, PROT_READ | (map->may_write ? (uint64_t)PROT_WRITE : 0),
+	const uint64_t arg[6] = { is_fixed ? frame->arg[4] : 0, size, map->protection,
 				  MAP_SHARED | (is_fixed ? (uint64_t)MAP_FIXED : 0), (uint64_t)-1, 0 };
 	long address;
 
@@ -271,6 +315,45 @@ static bool is_readonly_in(uint64_t start, uint64_t end)
 	return false;
 }
 
+/* What windows that are placed later shall have. */
+static void protection_note(uint64_t start, uint64_t end, uint32_t protection)
+{
+	for (uint32_t i = 0; i < maps->count; i++) {
+		struct map *map = &maps->map[i];
+
+		if (map->end > start && map->placed < end && map->end <= end)
+			map->protection = protection;
+	}
+}
+
+void maps_grow(const struct vol_inode *inode)
+{
+	open_files_lock();
+	for (uint32_t i = 0; maps && i < maps->count; i++)
+		if (maps->map[i].end && maps->map[i].inode == inode && map_extend(&maps->map[i]) < 0)
+			break;			/* touching it tries again */
+	open_files_unlock();
+}
+
+bool volumes_fault(int signal, const uint8_t *info)
+{
+	uint64_t address;
+	struct map *map;
+	bool is_there;
+
+	if (signal != SIGBUS_ || !maps)
+		return false;
+	memcpy(&address, info + FAULT_ADDRESS_AT, sizeof address);
+	open_files_lock();
+	map = map_in(address, address + 1);
+	is_there = map && map_extend(map) >= 0 && address < map->placed;
+	open_files_unlock();
+	if (is_there && thread_self()->fault == address)	/* windows don't help there */
+		return false;
+	thread_self()->fault = is_there ? address : 0;
+	return is_there;
+}
+
 /* Under the lock. */
 static long serve_mapped(struct frame *frame, uint64_t start, uint64_t end)
 {
@@ -283,7 +366,10 @@ static long serve_mapped(struct frame *frame, uint64_t start, uint64_t end)
 		return map_sync(start, end, (uint32_t)arg[2]);
 	case __NR_mprotect:
 	case __NR_pkey_mprotect:
-		return arg[2] & PROT_WRITE && is_readonly_in(start, end) ? -EACCES : -SHIELD_PLAIN;
+		if (arg[2] & PROT_WRITE && is_readonly_in(start, end))
+			return -EACCES;
+		protection_note(start, end, (uint32_t)arg[2]);
+		return -SHIELD_PLAIN;
 	case __NR_remap_file_pages:
 		return -EINVAL;
 	case __NR_madvise:

@@ -135,12 +135,12 @@ static void listing_adopt(long directory)
 		}
 }
 
-void volumes_adopt(void)
+void volumes_adopt(bool is_executed)
 {
 	long directory;
 
-	if (!mount_count)
-		return;
+	for (uint32_t i = 0; i < mount_count && !is_executed; i++)	/* of a dead process with this number */
+		holds_drop_all(&mounts[i]);
 	directory = gate4(__NR_openat, AT_FDCWD, "/proc/thread-self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (directory >= 0) {
 		listing_adopt(directory);

@@ -14,17 +14,12 @@
 #include <asm/stat.h>
 #include "volume_inner.h"
 
-enum { POOL_COUNT = 128, OPEN_TRIES = 16, LARGE_FILE = 0100000, TMPFILE_ = 020000000, SEALS = 0xf,
+enum { POOL_COUNT = 128, OPEN_TRIES = 16, LARGE_FILE = 0100000, SEALS = 0xf,
        OWN_FLAGS = O_CLOEXEC | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC };	/* what F_GETFL does not tell */
 
 static struct { struct mutex lock; struct open_file *all, *free; } files;
 
 /* ---- struct open_file ---- */
-
-struct open_file *open_files(void)
-{
-	return files.all;
-}
 
 void open_files_lock(void)   { mutex_lock(&files.lock); }
 void open_files_unlock(void) { mutex_unlock(&files.lock); }
@@ -430,7 +425,7 @@ static long open_nameless(struct spot *spot, uint32_t flags, uint32_t mode)
 	if (flags & O_EXCL)
 		record.parent = NAMES_WAS_NAMED;
 	TRY(inode_new(&mount->volume, &record, &inode));
-	result = file_open(mount, inode, spot->where.inode, flags & ~(uint32_t)TMPFILE_);
+	result = file_open(mount, inode, spot->where.inode, flags & ~(uint32_t)O_TMPFILE_);
 	inode_put(&mount->volume, inode);
 	return result;
 }
@@ -475,7 +470,7 @@ long serve_open(struct frame *frame, struct spot *spot)
 
 	if (flags & O_PATH)
 		flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-	if (flags & TMPFILE_ && spot->where.inode)
+	if (flags & O_TMPFILE_ && spot->where.inode)
 		return open_nameless(spot, flags, mode);
 	for (int tries = 0; !spot->where.inode; tries++) {
 		result = open_new(spot, flags, mode);

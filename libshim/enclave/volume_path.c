@@ -9,7 +9,6 @@
  *        ▲                                └ links: one by one ────────► names_walk  │
  *        └────────────────── a link inside, or "..", leads out ──────────────────────┘
  */
-#include <linux/openat2.h>
 #include "volume_inner.h"
 
 enum { PATH_SIZE = CTL_PATH_MAX, LINKS_MAX = 40, LEADS_MAX = 8, DIGITS_MAX = 10 };
@@ -55,18 +54,6 @@ static bool has_dots(const char *path)
 		if (path[0] == '/' && path[1] == '.' && path[2] == '.' && (path[3] == '/' || !path[3]))
 			return true;
 	return false;
-}
-
-/* Is there no link in it, as far as it exists? */
-static bool is_free_of_links(int directory, const char *path, bool follows)
-{
-	const struct open_how how = { .flags = (uint64_t)(O_PATH | O_CLOEXEC | (follows ? 0 : O_NOFOLLOW)),
-				      .resolve = RESOLVE_NO_SYMLINKS };
-	long fd = gate4(__NR_openat2, directory, path, &how, sizeof how);
-
-	if (fd >= 0)
-		gate1(__NR_close, fd);
-	return fd >= 0 || fd == -ENOENT || fd == -ENOTDIR || fd == -EACCES;
 }
 
 /* ---- paths outside, link by link ---- */
@@ -322,8 +309,7 @@ static __attribute__((noinline)) long walk_links(struct spot *spot, const char *
 	return mount_is_behind(walk.done) ? -EACCES : 0;
 }
 
-/* `path` is absolute; `tried` is the same as the program said it, relative to `directory`. */
-static long walk_outside(struct spot *spot, char *path, int directory, const char *tried, uint32_t flags)
+static long walk_outside(struct spot *spot, const char *path, uint32_t flags)
 {
 	char normal[PATH_SIZE];
 	const char *rest;
@@ -342,7 +328,7 @@ static long walk_outside(struct spot *spot, char *path, int directory, const cha
 			text_add(&text, "/");
 		return walk_inside(spot, mount, mount->root, rest[0] ? rest : "/", flags);
 	}
-	if (!is_free_of_links(directory, tried, flags & WALK_FOLLOW))
+	if (!is_free_of_links(normal, flags & WALK_FOLLOW))
 		return walk_links(spot, path, flags);
 	return mount_is_behind(normal) ? -EACCES : 0;
 }
@@ -355,7 +341,7 @@ static long walk_on(struct spot *spot, uint32_t flags)
 	for (int leads = 0; leads < LEADS_MAX; leads++) {
 		TRY(copy_string(path, spot->where.path, sizeof path));
 		spot->is_moved = false;
-		TRY(walk_outside(spot, path, AT_FDCWD, path, flags));
+		TRY(walk_outside(spot, path, flags));
 		if (spot->mount)
 			return 0;
 		if (!spot->is_moved) {
@@ -398,7 +384,7 @@ static __attribute__((noinline)) long spot_outside(struct spot *spot, int direct
 	}
 	if (copy_string(path + start, text, (size_t)(PATH_SIZE - start)) < 0)
 		return -ENAMETOOLONG;
-	TRY(walk_outside(spot, path, directory, text, flags));
+	TRY(walk_outside(spot, path, flags));
 	return spot->is_moved ? walk_on(spot, flags) : 0;
 }
 

@@ -81,9 +81,19 @@ static const struct path_call path_calls[CALL_COUNT] = {
 
 /* ---- on, to whoever else serves the call ---- */
 
+static bool makes_links(uint64_t nr)
+{
+	return nr == __NR_symlink || nr == __NR_symlinkat || nr == __NR_link || nr == __NR_linkat || nr == __NR_rename ||
+	       nr == __NR_renameat || nr == __NR_renameat2 || nr == __NR_mount;
+}
+
 static long go_on(struct frame *frame, bool is_asked)
 {
-	return is_asked ? dispatch_asked(frame, (uint32_t)frame->nr) : dispatch_on(frame, (uint32_t)frame->nr);
+	long result = is_asked ? dispatch_asked(frame, (uint32_t)frame->nr) : dispatch_on(frame, (uint32_t)frame->nr);
+
+	if (unlikely(makes_links(frame->nr)))
+		names_changed();
+	return result;
 }
 
 /* What the policy says of a call whatever its path. True: *result is the call's. */
@@ -155,6 +165,13 @@ static long serve_one(struct frame *frame, const struct call_shape *shape, bool 
 	long result;
 
 	TRY(spot_find(&spot, directory_of(frame, shape, i), frame->arg[i], walk_flags(frame, call)));
+	if (frame->nr == __NR_openat2) {
+		result = spot.mount ? resolve_check(frame, spot.mount) : spot.is_moved ? resolve_check_outside(frame) : 0;
+		if (result < 0) {
+			spot_end(&spot);
+			return result;
+		}
+	}
 	if (!spot.mount)
 		return spot.is_moved || frame->nr == __NR_chdir ? serve_outside(frame, &spot, i, is_asked) : go_on(frame, is_asked);
 	if (call->serve)
@@ -282,7 +299,7 @@ long volumes_serve(struct frame *frame, const struct call_shape *shape)
 	if (is_of_process(nr))
 		return serve_process(frame, is_asked);
 	if (nr == __NR_sync)
-		TRY(volumes_sync());
+		volumes_sync();
 	if (nr == __NR_bind || nr == __NR_connect)
 		TRY(address_refuse(frame));
 	if (nr == __NR_sendmsg)

@@ -18,8 +18,8 @@ struct descriptor;
 /* Takes `count` volumes over, as packets on `from` bring them, or dies. Called once an image, before its program runs. */
 void volumes_take(int from, uint32_t count);
 
-/* After all came: recognises open files, and the current directory, that the image before left. */
-void volumes_adopt(void);
+/* After all came: recognises open files, and the current directory, that the image before left, if one executed this. */
+void volumes_adopt(bool is_executed);
 
 /* Does a volume have a say in calls of this number? Only asked once enclave.has_volumes. */
 bool volumes_meet(uint32_t nr);
@@ -33,11 +33,14 @@ long volumes_serve_guest(struct frame *frame, const struct call_shape *shape);
 
 /* Around a clone that makes a process: what is open counts for the child before it runs. `child` is the number of the child,
  * or an error; `serial` is what begin gave. */
-uint32_t volumes_clone_begin(bool has_own_memory);
-void volumes_clone_end(uint32_t serial, long child, bool has_own_memory);
+uint64_t volumes_clone_begin(bool has_own_memory);
+void volumes_clone_end(uint64_t serial, long child, bool has_own_memory);
 
 /* In the child, before its program runs. `parent` is the number of the thread that cloned. */
-void volumes_child_begin(uint32_t parent, uint32_t serial, bool has_own_memory);
+void volumes_child_begin(uint32_t parent, uint64_t serial, bool has_own_memory);
+
+/* A fault of the program: true when a volume's file has grown up to there, and the program can go on. */
+bool volumes_fault(int signal, const uint8_t *info);
 
 /* The path of a directory, AT_FDCWD or a descriptor, when that is in a volume: its size; 0: it is in none; or -errno. */
 NODISCARD long volumes_directory(int directory, char *path, uint64_t size);

@@ -42,6 +42,9 @@ static long find_checkpoint(struct volume *volume, struct volume_seal *seal, str
 
 	for (uint32_t i = 0; i < 2; i++) {
 		found[i] = read_checkpoint(volume, i, &seals[i], &bodies[i], &is_like);
+		if (found[i] < 0)
+			volume->host->report(volume->context, 0, (VOLUME_CHECKPOINT_BLOCK + i) * VOLUME_BLOCK, VOLUME_BLOCK,
+					     "a checkpoint can't be read");
 		VOL_TRY(found[i]);
 	}
 	if (!found[0] && !found[1]) {
@@ -129,7 +132,11 @@ long volume_mount(struct volume *volume, const struct volume_shape *shape, const
 	VOL_TRY(arena_make(volume, shape, key));
 	VOL_TRY(find_checkpoint(volume, &seal, &body));
 	result = take_in(volume, &seal, &body, found);
-	VOL_TRY(result == -EIO ? -EBADMSG : result);
+	if (result == -EIO || result == -EBADMSG) {
+		volume->host->report(volume->context, 0, 0, 0, "the volume's log or tree is damaged, or can't be read");
+		return -EBADMSG;
+	}
+	VOL_TRY(result);
 	arena->durable_version = found->version;
 	memcpy(arena->durable_tag, found->tag, sizeof found->tag);
 	arena->version = found->version | 0xffffffff;

@@ -238,7 +238,7 @@ long names_walk(struct volume *volume, struct vol_inode *start, const char *path
 		return size ? -ENAMETOOLONG : -ENOENT;
 	plain_copy(where->path, path, size + 1);
 	walk.at = walk.end = where->path;
-	if (path[0] == '/') {
+	if (path[0] == '/' && !(start && start->ino == VOLUME_ROOT_INO)) {
 		VOL_TRY(inode_get(volume, VOLUME_ROOT_INO, &walk.directory));
 	} else {
 		if (!is_directory(start))

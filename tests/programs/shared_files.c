@@ -71,6 +71,10 @@ CASE(a_descriptor_is_the_lowest_free_number)
 	GIVES(50, dup2(b, 50));
 	GIVES(1, write(50, "x", 1));
 	GIVES(1, lseek(40, 0, SEEK_CUR));
+	FAILS(EBADF, dup2(999, 40));
+	FAILS(EINVAL, dup3(b, 40, O_APPEND));
+	GIVES(1, write(40, "y", 1));
+	GIVES(2, lseek(b, 0, SEEK_CUR));
 }
 
 CASE(a_fork_child_moves_the_same_offset)
@@ -326,8 +330,10 @@ CASE(locks_of_a_killed_process_are_gone)
 	FAILS(EAGAIN, flock(fd, LOCK_EX | LOCK_NB));
 	SYS(kill(pid, SIGKILL));
 	GIVES(SIGKILL, death_signal(pid));
-	GIVES(0, lock(fd, F_SETLK, F_WRLCK, 0, 0));
+	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0 && i < 400; i++)
+		sleep_ms(5);		/* who shares its descriptors may end a moment later */
 	GIVES(0, flock(fd, LOCK_EX | LOCK_NB));
+	GIVES(0, lock(fd, F_SETLK, F_WRLCK, 0, 0));
 	other = (int)SYS(open("f", O_RDWR));
 	FAILS(EAGAIN, flock(other, LOCK_SH | LOCK_NB));
 	GIVES(0, close(fd));
@@ -413,6 +419,39 @@ CASE(a_mapping_grows_with_its_file)
 	GIVES(1, pread(fd, &byte, 1, 299 * PAGE));
 	CHECK(byte == 'y');
 	CHECK(mremap(map, 300 * PAGE, PAGE, 0) == map && map[0] == 'x');
+}
+
+static void touch(const char *address)
+{
+	if (!SYS(fork())) {
+		signal(SIGBUS, SIG_DFL);
+		_exit(*(volatile const char *)address);
+	}
+}
+
+CASE(a_mapping_behind_the_end_is_a_bus_error_until_the_file_grows)
+{
+	enum { FAR = 700 };
+	int fd = file_of("f", "x", 1), status;
+	char *map = mmap(NULL, 1000 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	CHECK(map != MAP_FAILED);
+	CHECK(map[0] == 'x' && map[PAGE - 1] == 0);
+	touch(map + PAGE);
+	SYS(wait(&status));
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+	GIVES(1, pwrite(fd, "y", 1, FAR * PAGE));
+	CHECK(map[FAR * PAGE] == 'y' && map[PAGE] == 0);
+	if (!SYS(fork())) {
+		GIVES(0, ftruncate(fd, 1000 * PAGE));
+		GIVES(1, pwrite((int)SYS(open("f", O_WRONLY)), "z", 1, 999 * PAGE));
+		_exit(0);
+	}
+	SYS(wait(&status));
+	CHECK(status == 0 && map[999 * PAGE] == 'z');
+	map[998 * PAGE] = 'w';
+	GIVES(1, pread(fd, map, 1, 998 * PAGE));
+	CHECK(map[0] == 'w');
 }
 
 CASE(holes_are_seen_and_made)

@@ -1,9 +1,10 @@
 #!/bin/sh
-# core_build.sh TEST OUT [sanitize]: builds tests/volume/TEST.c with the core and core_disk.c into the executable OUT.
+# core_build.sh FOLDER plain|sanitize TEST...: builds tests/volume/TEST.c, each with the core and core_disk.c, into FOLDER/TEST.
 set -e
 cd "$(dirname "$0")/../.."
-name=$1 out=$2 sanitize=
-[ "${3:-}" = sanitize ] && sanitize='-fsanitize=address,undefined -fno-sanitize-recover=all'
+folder=$1 sanitize=
+[ "$2" = sanitize ] && sanitize='-fsanitize=address,undefined -fno-sanitize-recover=all'
+shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 common="-std=gnu11 ${OPT:--O2} -g -fPIC -Wall -Wextra -Werror -fno-strict-aliasing"
@@ -12,7 +13,7 @@ for source in libshim/volume/*.c; do
 	[ "$source" = libshim/volume/library.c ] && continue
 	gcc $common $freestanding $sanitize -c "$source" -o "$work/$(basename "$source" .c).o"
 done
-for source in "$name" core_disk; do
-	gcc $common $sanitize -c "tests/volume/$source.c" -o "$work/test_$source.o"
+gcc $common $sanitize -c tests/volume/core_disk.c -o "$work/test_core_disk.o"
+for name; do
+	gcc $common $sanitize -o "$folder/$name" "tests/volume/$name.c" "$work"/*.o -l:libIPSec_MB.a -lpthread
 done
-gcc $sanitize -o "$out" "$work"/*.o -l:libIPSec_MB.a -lpthread

@@ -29,7 +29,7 @@ struct disk {
 	uint8_t  record[RECORD_SIZE];
 };
 
-struct model_file { uint64_t ino, size; uint8_t *bytes; };
+struct model_file { uint64_t ino, size; uint8_t *bytes; uint32_t is_loose; };	/* loose: an error left it unknown */
 struct model { struct model_file file[FILES]; };
 
 /* Shared memory, zeros. */

@@ -23,7 +23,7 @@ from tests.volume.writer import KEY, VOLUME_ID
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLLOW, PARENT_ONLY = 1, 2
-PIECE = 1 << 18
+PIECE = 1 << 16
 
 
 class Where(ctypes.Structure):
@@ -80,6 +80,7 @@ def library() -> ctypes.CDLL:
         getattr(found, function).argtypes = list(arguments)
         getattr(found, function).restype = c_long
     found.inode_put.restype = found.names_release.restype = None
+    found.volume_library_report.argtypes, found.volume_library_report.restype = [pointer], c_char_p
     return found
 
 
@@ -132,7 +133,7 @@ class Driven:
 
     def read(self, inode: c_void_p, size: int, at: int) -> bytes:
         done = checked(library().inode_read(self.volume, inode, self._buffer, min(size, PIECE), at))
-        return self._buffer.raw[:done]
+        return ctypes.string_at(self._buffer, done)
 
     def _walked(self, path: bytes, flags: int) -> Where:
         where, root = Where(), self.get(1)
@@ -214,11 +215,15 @@ class Driven:
 
     # ---- all of it ----
 
+    def report(self) -> str:
+        """What the core told of damage since the last call."""
+        return str(library().volume_library_report(self.volume).decode())
+
     def listed(self, inode: c_void_p) -> list[tuple[bytes, int]]:
         """(name, inode) of a directory."""
         position, found = c_uint64(), []
         while size := checked(library().names_list(self.volume, inode, byref(position), self._buffer, PIECE)):
-            raw, at = self._buffer.raw[:size], 0
+            raw, at = ctypes.string_at(self._buffer, size), 0
             while at < size:
                 ino, _, length, _ = struct.unpack_from("<QqHB", raw, at)
                 name = raw[at + 19 : at + length].split(b"\0")[0]
@@ -251,7 +256,7 @@ class Driven:
         found, at = {}, 0
         while at < record.size:
             raw = self.read(inode, record.size - at, at)
-            if any(raw):
+            if raw != bytes(len(raw)):
                 parts = {at + skip: raw[skip : skip + BLOCK] for skip in range(0, len(raw), BLOCK)}
                 found |= {place // BLOCK: part for place, part in parts.items() if any(part)}
             at += len(raw)

@@ -70,6 +70,17 @@ void standin_fork(void)
 		give_up("no memory");
 }
 
+bool standin_remount(void)
+{
+	return false;
+}
+
+long volume_commit(struct volume *volume)
+{
+	(void)volume;
+	return 0;
+}
+
 void standin_fail(uint32_t nth, uint32_t count)
 {
 	the_volume.arena->fail_in = nth;

@@ -15,6 +15,9 @@ struct volume *standin_volume(void);
 /* What this process changes from now on is its own: the others' memory stays as it is; what they change can't be told. */
 void standin_fork(void);
 
+/* As after a crash of the machine: the volume as its container has it, in an arena of this process's own. false: there is none. */
+bool standin_remount(void);
+
 /* A thread that is taken for dead. */
 extern uint32_t standin_dead;
 

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,15 +40,25 @@ static void wake(void *context, uint32_t *word, uint32_t count)
 	syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
 }
 
+static bool is_forked;			/* and its only thread doesn't know yet */
+
+static void forked(void)
+{
+	is_forked = true;
+}
+
 static uint32_t self(void *context)
 {
-	static __thread pid_t process, thread;
+	static __thread pid_t thread;
+	static bool is_told;
 
 	(void)context;
-	if (process != getpid()) {
-		process = getpid();
+	if (!is_told)
+		pthread_atfork(NULL, NULL, forked);
+	is_told = true;
+	if (!thread || is_forked)
 		thread = gettid();
-	}
+	is_forked = false;
 	return (uint32_t)thread;
 }
 

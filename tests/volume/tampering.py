@@ -11,7 +11,7 @@ from itertools import pairwise
 from stat import S_ISDIR
 
 from scone_preload.volume.container import Container
-from scone_preload.volume.layout import BLOCK, LOG_BLOCK, SEAL, TABLE_INO, Entry
+from scone_preload.volume.layout import BLOCK, LOG_BLOCK, SEAL, TABLE_INO, Entry, parse_seal
 from scone_preload.volume.tree import State, Tree
 from scone_preload.volume.verify import records
 
@@ -47,11 +47,10 @@ def areas(container: Container, state: State) -> list[Area]:
     for slot in container.slots():
         if slot.checkpoint:
             kind = "checkpoint" if slot.block == state.slot.block else "old checkpoint"
-            found.append(Area(kind, slot.block * BLOCK, SEAL.size - 4 + slot.seal.size))  # all but the reserved bytes
+            found += _sealed(kind, slot.block, slot.seal.size)
     at = LOG_BLOCK + (state.slot.checkpoint.log_at if state.slot.checkpoint else 0)
     for commit in state.commits:
-        found.append(Area("batch", at * BLOCK, SEAL.size - 4))
-        found.append(Area("batch", at * BLOCK + SEAL.size, container.raw(at)[4] | container.raw(at)[5] << 8))
+        found += _sealed("batch", at, parse_seal(container.raw(at)).size)
         at += commit.blocks
     seen = _Seen(container, state.tree.table, state.commits)
     for ino, record in ((TABLE_INO, seen.table), *records(seen)):
@@ -62,6 +61,11 @@ def areas(container: Container, state: State) -> list[Area]:
             is_new = any(getattr(item, "entry", None) == piece.what for item in new)
             found.append(Area(f"new {kind}" if is_new else kind, piece.what.block * BLOCK, BLOCK))
     return found + [Area("node", block * BLOCK, BLOCK) for block in sorted(seen.nodes)]
+
+
+def _sealed(kind: str, block: int, size: int) -> list[Area]:
+    """Seal and body; the four reserved bytes between them count for nothing."""
+    return [Area(kind, block * BLOCK, SEAL.size - 4), Area(kind, block * BLOCK + SEAL.size, size)]
 
 
 class _Seen(Tree):
@@ -77,13 +81,17 @@ class _Seen(Tree):
 EARLIER = ("batch", "checkpoint", "new chunk", "new directory chunk")
 
 
-def flips(image: bytes, found: list[Area], rng: random.Random, *, per_kind: int) -> Iterator[Row]:
-    """One bit of each byte of the first area of each kind, and of some bytes of all others."""
+def flips(image: bytes, found: list[Area], rng: random.Random, *, per_kind: int, step: int = 1) -> Iterator[Row]:
+    """One bit of each byte of the first area of each kind, and of some bytes of all others.
+
+    `step`: of a whole block, only of each so many bytes; heads, checkpoints and batches are always done whole.
+    """
     met: set[str] = set()
     for area in found:
-        whole = area.kind not in met or area.kind in ("batch", "checkpoint")
+        whole = area.kind not in met or area.size != BLOCK
         met.add(area.kind)
-        places = range(area.size) if whole else sorted(rng.sample(range(area.size), min(per_kind, area.size)))
+        few = range(0, area.size, step if area.size == BLOCK else 1)
+        places = few if whole else sorted(rng.sample(range(area.size), min(per_kind, area.size)))
         for at in places:
             place = area.start + at
             byte = image[place] ^ 1 << rng.randrange(8)
@@ -94,9 +102,15 @@ def _outcome(kind: str) -> dict[str, bool]:
     return {"may_be_older": kind in EARLIER, "is_used": kind not in ("superblock", "old checkpoint")}
 
 
-def sizes(image: bytes, rng: random.Random) -> Iterator[Row]:
-    """Cut at each block's border and inside of it, and made longer."""
-    for block in range(len(image) // BLOCK):
+def _chosen(image: bytes, found: list[Area]) -> list[int]:
+    """Blocks that mean something, the first ones, and some of those that are free or not written yet."""
+    used = {area.start // BLOCK for area in found}
+    return [at for at in range(len(image) // BLOCK) if at in used or at < 24 or at % 16 == 0]
+
+
+def sizes(image: bytes, found: list[Area], rng: random.Random) -> Iterator[Row]:
+    """Cut at blocks' borders and inside of them, and made longer."""
+    for block in _chosen(image, found):
         for size in (block * BLOCK, block * BLOCK + rng.randrange(1, BLOCK)):
             yield Row(f"cut to {size}", size=size, may_be_older=True, is_used=False)
     for more in (1, BLOCK, 5 * BLOCK + 7):
@@ -109,7 +123,7 @@ def whole_blocks(
 ) -> Iterator[Row]:
     """Blocks that are zeros, noise, older copies of themselves, or others' bytes."""
     kinds = {area.start // BLOCK: area.kind for area in found}
-    blocks = range(len(image) // BLOCK)
+    blocks = _chosen(image, found)
 
     def block_of(raw: bytes, at: int) -> bytes:
         return raw[at * BLOCK : (at + 1) * BLOCK].ljust(BLOCK, b"\0")

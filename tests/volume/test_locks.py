@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.volume.test_names import build, run
+from tests.volume.test_names import VARIANTS, build, run
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "sanitized"])
+@pytest.fixture(scope="module", params=VARIANTS, ids="-".join)
 def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("locks")
-    return {name: build(folder, name, sanitized=bool(request.param)) for name in ("locks_oracle", "locks_cases")}
+    below, how = request.param
+    return {name: build(folder, name, below, how) for name in ("locks_oracle", "locks_cases")}
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -10,10 +10,13 @@ HERE = Path(__file__).parent
 NOT_POSSIBLE = 77
 
 
-def build(folder: Path, name: str, *, sanitized: bool) -> Path:
-    """Build tests/volume/<name>.c on the stand-in into an executable."""
+VARIANTS = [("standin", "plain"), ("standin", "sanitize"), ("real", "plain"), ("real", "sanitize")]
+
+
+def build(folder: Path, name: str, below: str, how: str) -> Path:
+    """Build tests/volume/<name>.c into an executable, on the stand-in or the real core `below`, plain or sanitized."""
     out = folder / name
-    subprocess.run([str(HERE / "build.sh"), name, str(out), "sanitize" if sanitized else "plain"], check=True)
+    subprocess.run([str(HERE / "build.sh"), name, str(out), how, below], check=True)
     return out
 
 
@@ -32,11 +35,11 @@ def run(program: Path, *arguments: object) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "sanitized"])
+@pytest.fixture(scope="module", params=VARIANTS, ids="-".join)
 def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("names")
-    names = ("names_oracle", "names_cases")
-    return {name: build(folder, name, sanitized=bool(request.param)) for name in names}
+    below, how = request.param
+    return {name: build(folder, name, below, how) for name in ("names_oracle", "names_cases")}
 
 
 def open_folder(path: Path) -> Path:
@@ -51,15 +54,17 @@ def test_random_calls_give_what_the_kernel_gives(programs: dict[str, Path], tmp_
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_write_that_fails_leaves_no_half_of_a_change(programs: dict[str, Path], tmp_path: Path, seed: int) -> None:
-    run(programs["names_oracle"], open_folder(tmp_path), seed, 1500, "fail")
+def test_a_write_that_fails_leaves_no_half_of_a_change(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    folder = tmp_path_factory.mktemp("failing")
+    run(build(folder, "names_oracle", "standin", "sanitize"), open_folder(folder), seed, 1500, "fail")
 
 
 def test_each_case_of_the_table(programs: dict[str, Path]) -> None:
     assert "cases" in run(programs["names_cases"])
 
 
-def test_a_kill_at_any_instruction_leaves_all_of_a_change_or_nothing(tmp_path: Path) -> None:
-    out = run(build(tmp_path, "names_kill", sanitized=False), 97, 5)
+@pytest.mark.parametrize("below", ["standin", "real"])
+def test_a_kill_at_any_instruction_leaves_all_of_a_change_or_nothing(tmp_path: Path, below: str) -> None:
+    out = run(build(tmp_path, "names_kill", below, "plain"), 197, 5)
     kills, undone = (int(part.split()[0]) for part in out.split(", "))
     assert 0 < undone < kills
