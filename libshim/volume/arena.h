@@ -12,6 +12,7 @@
 
 #include "inode.h"
 
+/* As libc's; who links the core has them. */
 void *memcpy(void *restrict to, const void *restrict from, size_t size);
 void *memset(void *to, int byte, size_t size);
 int memcmp(const void *a, const void *b, size_t size);
@@ -79,8 +80,8 @@ struct volume_arena {
 	uint8_t  volume_id[16];
 	uint8_t  key[2048] __attribute__((aligned(64)));	/* struct gcm_key_data */
 
-	/* counters: right but for what killed processes left; a maintainer counts anew */
-	uint64_t cached, dirty, changed_nodes, changed_inodes, inodes_used;
+	/* counters (spare: chunks' memory in free slots): right but for what killed processes left; a maintainer counts anew */
+	uint64_t cached, spare, dirty, changed_nodes, changed_inodes, inodes_used;
 	int64_t  waiting_since;	/* seconds; when the oldest change that isn't committed was made. 0: none */
 
 	struct vol_lock commit;
@@ -191,6 +192,7 @@ uint64_t bits_next(const uint64_t *bits, uint64_t at, uint64_t end);
 /* The first clear bit from `at` on, or `end`. */
 uint64_t bits_next_clear(const uint64_t *bits, uint64_t at, uint64_t end);
 
+/* How many are set. */
 uint64_t bits_count(const uint64_t *bits, uint64_t end);
 
 /* Takes it unless somebody has it. */

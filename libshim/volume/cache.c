@@ -18,7 +18,7 @@ void cache_validate(struct volume *volume, struct vol_node *node, uint32_t at)
 {
 	if (mask_test(&node->valid, at))
 		return;
-	node->touched++;
+	node->touched += node->touched < VOLUME_FAN;
 	__atomic_fetch_add(&volume->arena->cached, 1, __ATOMIC_RELAXED);
 	mask_set(&node->valid, at);
 }

@@ -205,8 +205,6 @@ static long commit_by_log(struct volume *volume)
 	struct log_writer writer;
 	long result;
 
-	commit_begins(volume);
-	window_scan_all(volume);
 	if (__atomic_load_n(&arena->dirty, __ATOMIC_RELAXED) > FLUSH_BEFORE)
 		VOL_TRY(cache_flush_to(volume, 0));
 	log_begin(volume, &writer);
@@ -233,9 +231,12 @@ long commit_now(struct volume *volume)
 	if (arena->is_readonly)
 		return 0;
 	VOL_TRY(arena_may_change(volume));
+	commit_begins(volume);
 	window_scan_all(volume);
-	if (!commit_is_needed(volume) && !arena->log_is_broken)
+	if (!commit_is_needed(volume) && !arena->log_is_broken) {
+		__atomic_store_n(&arena->commits_done, arena->commits_begun, __ATOMIC_RELEASE);
 		return 0;
+	}
 	if (!arena->log_is_broken)
 		result = commit_by_log(volume);
 	if (result == LOG_FULL)

@@ -34,13 +34,15 @@ void file_place(struct volume *volume, struct vol_file *file, uint64_t device, u
 /* The open file for which that kernel file stands, one user more; NULL: none. */
 struct vol_file *file_at_place(struct volume *volume, uint64_t device, uint64_t number);
 
+/* One user more. */
 void file_share(struct vol_file *file);
 
 /* One user less; the last one gives its flock and its OFD locks back, and its inode. */
 void file_put(struct volume *volume, struct vol_file *file);
 
+/* What it names, and the directory in which that was opened (NULL: not known), as long as the caller is a user of it. */
 struct vol_inode *file_inode(struct volume *volume, const struct vol_file *file);
-struct vol_inode *file_directory(struct volume *volume, const struct vol_file *file);	/* NULL: not known */
+struct vol_inode *file_directory(struct volume *volume, const struct vol_file *file);
 
 /* A byte range lock as fcntl(2) has it. Owners: a process (F_SETLK), or an open file (F_OFD_SETLK). */
 struct vol_range {

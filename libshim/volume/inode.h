@@ -73,9 +73,11 @@ VOL_NODISCARD long inode_read(struct volume *volume, struct vol_inode *inode, vo
 enum { INODE_APPEND = ~0ULL };	/* as `at`: where the file ends */
 
 /* Writes and sets mtime and ctime; *end, unless NULL, is the offset behind what was written. Bytes, or -EFBIG, -ENOSPC,
- * -EFAULT, -EIO, -EROFS. Where the inode's lock is held by the caller use the locked one. */
+ * -EFAULT, -EIO, -EROFS. */
 VOL_NODISCARD long inode_write(struct volume *volume, struct vol_inode *inode, const void *from, uint64_t size, uint64_t at,
 			       uint64_t *end);
+
+/* The same where the caller holds the inode's lock. */
 VOL_NODISCARD long inode_write_locked(struct volume *volume, struct vol_inode *inode, const void *from, uint64_t size,
 				      uint64_t at);
 

@@ -109,13 +109,20 @@ static void library_wake(void *context, uint32_t *word, uint32_t count)
 	syscall(__NR_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
 }
 
+static uint32_t forks;
+
+static void count_fork(void)
+{
+	forks++;
+}
+
 static uint32_t library_self(void *context)
 {
-	static __thread uint32_t self, process;	/* a fork's child has another number */
+	static __thread uint32_t self, forks_then;	/* a fork's child has another number */
 
 	(void)context;
-	if (process != (uint32_t)getpid()) {
-		process = (uint32_t)getpid();
+	if (!self || forks_then != forks) {
+		forks_then = forks;
 		self = (uint32_t)gettid();
 	}
 	return self;
@@ -207,12 +214,21 @@ static const struct volume_host library_host = {
 	.vectors_restore = library_vectors, .report = library_report,
 };
 
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void watch_forks(void)
+{
+	pthread_atfork(NULL, NULL, count_fork);
+}
+
 long volume_library_open(int container_fd, void *arena, int is_readonly, struct volume **volume)
 {
 	struct library *library = calloc(1, sizeof *library);
 
-	if (!library)
+	if (!library || pthread_once(&once, watch_forks) != 0) {
+		free(library);
 		return -ENOMEM;
+	}
 	library->volume = (struct volume){ arena, &library_host, library };
 	library->container_fd = container_fd;
 	library->is_readonly = is_readonly;

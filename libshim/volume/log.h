@@ -17,12 +17,16 @@ struct log_writer {
 	uint8_t  tag[VOLUME_TAG_SIZE];	/* its tag: additional data of the next one */
 };
 
+/* Nothing yet. */
 void log_begin(struct volume *volume, struct log_writer *writer);
 
-/* Adds an item. LOG_FULL: the log has no room for all that this commit holds. */
 enum { LOG_FULL = 1 };
+
+/* Adds an item. LOG_FULL: the log has no room for all that this commit holds. */
 VOL_NODISCARD long log_add(struct volume *volume, struct log_writer *writer, enum volume_item_kind kind, uint64_t ino,
 			   const void *body, uint32_t size);
+
+/* Adds an ITEM_CHUNK. */
 VOL_NODISCARD long log_chunk(struct volume *volume, struct log_writer *writer, uint64_t ino, uint64_t index,
 			     const struct volume_entry *entry);
 

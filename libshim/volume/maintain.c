@@ -51,13 +51,16 @@ static bool is_commit_due(struct volume *volume)
 static void count_anew(struct volume *volume)
 {
 	struct volume_arena *arena = volume->arena;
-	uint64_t cached = 0, dirty = 0;
+	uint64_t cached = 0, dirty = 0, spare = 0;
 
 	for (uint64_t slot = bits_next(arena->node_taken, 1, NODE_SLOTS); slot < NODE_SLOTS;
 	     slot = bits_next(arena->node_taken, slot + 1, NODE_SLOTS)) {
 		cached += mask_count(&arena->node[slot].valid);
 		dirty += mask_count(&arena->node[slot].dirty);
 	}
+	for (uint64_t slot = 1; slot < NODE_SLOTS; slot++)
+		spare += bit_test(arena->node_taken, slot) ? 0 : arena->node[slot].touched;
+	__atomic_store_n(&arena->spare, spare, __ATOMIC_RELAXED);
 	__atomic_store_n(&arena->cached, cached, __ATOMIC_RELAXED);
 	__atomic_store_n(&arena->dirty, dirty, __ATOMIC_RELAXED);
 	__atomic_store_n(&arena->changed_nodes, bits_count(arena->node_changed, NODE_SLOTS), __ATOMIC_RELAXED);

@@ -32,7 +32,8 @@ void names_inherit(const struct volume_record *directory, const struct vol_who *
  * O_EXCL. */
 #define NAMES_WAS_NAMED (~0ULL)
 
-/* Where a path led. */
+/* Where a path led. `name` ends with a NUL. For the root, "." and ".." name_size is 0, `name` is "", "." or "..", and the directory
+ * is what is named, too. */
 struct vol_where {
 	struct vol_inode *directory;	/* that the last name is in; the caller's to put. NULL once it led out */
 	struct vol_inode *inode;	/* that it names, NULL: there is none (then directory and name say where it would be) */
@@ -47,13 +48,25 @@ enum {
 	WALK_FOLLOW = 1,		/* the last name, too, if it is a link */
 	WALK_PARENT_ONLY = 2,		/* don't look the last name up */
 	WALK_CREATE = 4,		/* open(2) with O_CREAT: a slash behind the last name is -EISDIR */
+	WALK_NAME = 8,			/* the last name itself: a slash behind it neither follows a link nor is -ENOTDIR (but
+					 * must_be_directory is set): for calls that make, move or remove a name */
 };
 
 /*
- * Walks `path`, relative to `start`, or to `root` if it begins with "/" (relative to the volume's own root then: the caller
- * has taken the volume's place off). Links are followed, at most 40 (-ELOOP); one with an absolute target leads to
- * `inside` when it begins with the volume's own place `mount` ("/data"), else out: where->path is that path then. ".." at
- * the volume's root leads out, too: to `mount`/..; 0, or -ENOENT (for an inner name), -ENOTDIR, -EACCES, -ENAMETOOLONG.
+ * Walks `path`, relative to `start`, or to the volume's root if it begins with "/" (the caller has taken the volume's place
+ * off). Links are followed, at most 40 (-ELOOP). It leads out, to the absolute path in where->path, by a link with an absolute target
+ * that doesn't begin with the volume's own place `mount`, and by ".." at the volume's root; what is behind that
+ * is kept as it was written. With mount "/data":
+ *
+ *	etc -> /etc		"etc/passwd/"	/etc/passwd/		in -> /data/d		"in/f"		f in d
+ *	up (in d) -> ../../x	"d/up/y"	/data/../x/y		near -> /database	"near"		/database
+ *	""			-ENOENT					"d/none"		d, "none", no inode
+ *	"d/none/f"		-ENOENT					"f/", "f/.."		-ENOTDIR
+ *	"../d"			/data/../d				"/", "d/.."		root, name of no size
+ *
+ * 0; -ENOENT (for an inner name), -ENOTDIR, -EACCES, -ELOOP, -ENAMETOOLONG (a name, the path, or a link's target with the rest
+ * of the path), -EISDIR (WALK_CREATE), -EIO. After an error where holds nothing. With WALK_PARENT_ONLY where->inode is NULL but
+ * for "/". A removed directory has ".", ".." as long as its parent is there, and no other name.
  */
 VOL_NODISCARD long names_walk(struct volume *volume, struct vol_inode *start, const char *path, const char *mount,
 			      uint32_t flags, const struct vol_who *who, struct vol_where *where);
@@ -65,14 +78,20 @@ void names_release(struct volume *volume, struct vol_where *where);
 VOL_NODISCARD long names_find(struct volume *volume, struct vol_inode *directory, const char *name, uint32_t name_size,
 			      uint64_t *ino);
 
-/* Changes. `who` needs write permission for the directory (sticky bits count); errors are those of the call. All take the tree's
- * lock; names as they came, without "/". */
+/*
+ * Changes. `who` needs write permission for the directory (sticky bits count); errors are those of the call, in Linux's order. All
+ * take the tree's lock and make room for it before (inode.h): the caller holds no lock. Names as they came from names_walk: of no
+ * size are the root, "." and "..", which `name` tells apart. A new inode has one user, the caller.
+ */
 VOL_NODISCARD long names_create(struct volume *volume, struct vol_inode *directory, const char *name, uint32_t name_size,
 				const struct volume_record *record, const struct vol_who *who, struct vol_inode **inode);
+/* A symbolic link to `target` (1 to 4095 bytes). */
 VOL_NODISCARD long names_symlink(struct volume *volume, struct vol_inode *directory, const char *name, uint32_t name_size,
 				 const char *target, const struct vol_who *who);
+/* Another name for an inode that is no directory; the first one for what O_TMPFILE made. */
 VOL_NODISCARD long names_link(struct volume *volume, struct vol_inode *inode, struct vol_inode *directory, const char *name,
 			      uint32_t name_size, const struct vol_who *who);
+/* Takes a name away: unlink(2), or rmdir(2). What had its last name then goes with its last user. */
 VOL_NODISCARD long names_unlink(struct volume *volume, struct vol_inode *directory, const char *name, uint32_t name_size,
 				bool is_rmdir, const struct vol_who *who);
 /* flags: RENAME_NOREPLACE, RENAME_EXCHANGE. */

@@ -120,6 +120,7 @@ VOL_NODISCARD long may_remove(const struct vol_inode *directory, const struct vo
 
 /* ---- name_index.c: all with the lock held and the sequence odd, except index_find and index_is_listed ---- */
 
+/* Never 0. */
 uint64_t index_hash(const struct names_tree *tree, uint64_t ino, const char *name, uint32_t size);
 
 /* Whether all of a directory's names are in the index. */
@@ -149,6 +150,7 @@ VOL_NODISCARD long index_list(struct volume *volume, struct vol_inode *directory
 
 struct chunk { uint8_t bytes[VOLUME_BLOCK] __attribute__((aligned(8))); };
 
+/* How many chunks its bytes are, the last one perhaps in part. */
 uint64_t directory_chunks(const struct vol_inode *directory);
 
 /* Reads one chunk; what is behind the directory's end is unused room. */
@@ -168,7 +170,9 @@ VOL_NODISCARD long directory_scan(struct volume *volume, struct vol_inode *direc
 /* Changes, each of which notes in the undo record what was there. */
 VOL_NODISCARD long directory_add(struct volume *volume, struct vol_inode *directory, const char *name, uint32_t size,
 				 const struct vol_inode *inode, uint64_t *position);
+/* Takes the name at `position` away. */
 VOL_NODISCARD long directory_remove(struct volume *volume, struct vol_inode *directory, uint64_t position);
+/* The name at `position` becomes another inode's. */
 VOL_NODISCARD long directory_replace(struct volume *volume, struct vol_inode *directory, uint64_t position,
 				     const struct vol_inode *inode);
 

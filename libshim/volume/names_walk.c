@@ -152,6 +152,7 @@ static long step_name(struct walk *walk)
 {
 	uint32_t size = (uint32_t)(walk->end - walk->at);
 	struct vol_inode *inode;
+	bool must_be_directory;
 	uint32_t type;
 	long result;
 
@@ -166,12 +167,13 @@ static long step_name(struct walk *walk)
 		return arrive(walk, NULL, size);
 	VOL_TRY(result);
 	type = inode->record.mode & TYPE_MASK;
-	if (type == TYPE_LINK && (!walk->is_last || walk->flags & WALK_FOLLOW || walk->where->must_be_directory)) {
+	must_be_directory = !walk->is_last || (walk->where->must_be_directory && !(walk->flags & WALK_NAME));
+	if (type == TYPE_LINK && (must_be_directory || walk->flags & WALK_FOLLOW)) {
 		result = follow(walk, inode);
 		inode_put(walk->volume, inode);
 		return result;
 	}
-	if (type != TYPE_DIRECTORY && (!walk->is_last || walk->where->must_be_directory)) {
+	if (type != TYPE_DIRECTORY && must_be_directory) {
 		inode_put(walk->volume, inode);
 		return -ENOTDIR;
 	}

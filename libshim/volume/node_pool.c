@@ -11,7 +11,7 @@
 #include "node_pool.h"
 #include "window.h"
 
-enum { CHAIN_MAX = 4096, TOUCHED_KEPT = 4, TYPE_MASK = 0170000, TYPE_REGULAR = 0100000 };
+enum { CHAIN_MAX = 4096, TYPE_MASK = 0170000, TYPE_REGULAR = 0100000 };
 
 static uint32_t *bucket(struct volume *volume, uint64_t ino, uint32_t level, uint64_t index)
 {
@@ -83,15 +83,18 @@ static void unlist(struct volume *volume, struct vol_node *node)
 	vol_unlock(volume, &volume->arena->nodes);
 }
 
-/* Its chunks are no longer cached; the window's memory is given back unless that is little, which the next node uses. */
-static void empty(struct volume *volume, struct vol_node *node)
+/* Its chunks are no longer cached. The window's memory is given back, unless the slot is free then and there is little of such:
+ * the next node finds it, and no page has to be made anew. */
+static void empty(struct volume *volume, struct vol_node *node, bool is_freed)
 {
 	struct volume_arena *arena = volume->arena;
 
 	node_begin(node);
 	__atomic_fetch_sub(&arena->cached, mask_count(&node->valid), __ATOMIC_RELAXED);
 	node->valid = (struct mask){ 0 };
-	if (node->touched > TOUCHED_KEPT) {
+	if (is_freed && __atomic_load_n(&arena->spare, __ATOMIC_RELAXED) + node->touched <= arena->cache_size / 16) {
+		__atomic_fetch_add(&arena->spare, node->touched, __ATOMIC_RELAXED);
+	} else if (node->touched) {
 		volume->host->forget(volume->context, node_window(volume, node), WINDOW);
 		node->touched = 0;
 	}
@@ -105,7 +108,7 @@ void node_drop(struct volume *volume, struct vol_node *node)
 
 	if (node->is_used)
 		unlist(volume, node);
-	empty(volume, node);
+	empty(volume, node, true);
 	__atomic_fetch_sub(&arena->dirty, mask_count(&node->dirty), __ATOMIC_RELAXED);
 	node->dirty = (struct mask){ 0 };
 	bit_clear(arena->node_pending, slot);
@@ -153,7 +156,7 @@ static bool evict_one(struct volume *volume, struct vol_node *node, bool is_slot
 		node_drop(volume, node);
 		return true;
 	}
-	empty(volume, node);
+	empty(volume, node, false);
 	node_unlock(volume, node);
 	return true;
 }
@@ -192,6 +195,7 @@ long node_take_slot(struct volume *volume, struct vol_node **node)
 		if (slot < NODE_SLOTS && bit_set(arena->node_taken, slot)) {
 			*node = &arena->node[slot];
 			vol_lock(volume, &(*node)->lock);
+			__atomic_fetch_sub(&arena->spare, (*node)->touched, __ATOMIC_RELAXED);
 			return 0;
 		}
 		if (slot == NODE_SLOTS)

@@ -76,9 +76,10 @@ struct volume_shape {
 /* Virtual size of an arena: what to make a memfd of. Pages are only used when they are touched. */
 uint64_t volume_arena_size(void);
 
-/* Room in the arena that is the others' own, zeros after a mount: VOL_REGION_SIZE bytes each, used page by page. */
 enum vol_region { VOL_REGION_NAMES, VOL_REGION_FILES, VOL_REGION_SHIM, VOL_REGION_COUNT };
 #define VOL_REGION_SIZE (1UL << 30)
+
+/* Room in the arena that is the others' own, zeros after a mount: VOL_REGION_SIZE bytes each, used page by page. */
 void *volume_region(struct volume *volume, enum vol_region region);
 
 /*

@@ -42,16 +42,35 @@ void window_note(struct volume *volume, struct vol_node *node, uint32_t at, cons
 	volume->arena->hash[node_slot(volume, node)][at] = chunk_hash(volume, bytes);
 }
 
+/* The file was changed by a mapping. Its lock comes before the node's, so the times are set without it: at worst the seconds of
+ * one change stand there with the nanoseconds of another. */
+static void tell_inode(struct volume *volume, const struct vol_node *node, uint64_t new)
+{
+	struct vol_inode *inode = inode_find(volume, node->ino);
+
+	if (!inode)
+		return;
+	__atomic_fetch_add(&inode->record.chunks, new, __ATOMIC_RELAXED);
+	inode->record.modified = inode->record.changed = volume->host->now(volume->context);
+	inode_changed(volume, inode);
+}
+
 void window_scan(struct volume *volume, struct vol_node *node)
 {
 	const uint64_t *noted = volume->arena->hash[node_slot(volume, node)];
+	uint64_t count = 0, new = 0;
 
 	if (!(node->flags & NODE_MAPPED))
 		return;
 	for (uint32_t at = 0; at < VOLUME_FAN; at++)
 		if (mask_test(&node->valid, at) && !mask_test(&node->dirty, at) &&
-		    noted[at] != chunk_hash(volume, node_window(volume, node) + (uint64_t)at * VOLUME_BLOCK))
+		    noted[at] != chunk_hash(volume, node_window(volume, node) + (uint64_t)at * VOLUME_BLOCK)) {
+			count++;
+			new += entry_is_hole(&node_entries(volume, node)[at]);
 			cache_dirty(volume, node, at);
+		}
+	if (count)
+		tell_inode(volume, node, new);
 }
 
 static bool is_scanned(struct volume *volume, const struct vol_node *node)

@@ -44,8 +44,7 @@ def import_tree(session: Session) -> None:
     if process.returncode != 0:
         if not bar.failed:
             raise VolumeError("import was stopped", directory, "see above; the same command goes on where it ended")
-        rule, _, remedy = bar.failed.partition(": ")
-        raise VolumeError(f"import stopped: {rule}", remedy or directory, "the same command goes on where it ended")
+        raise VolumeError("import stopped", bar.failed, "the same command goes on where it ended")
     row: Row = {"source": source, "directory": directory, "bytes": done}
     session.report(
         row, f"{directory} holds {done} bytes of {source}; check it, then remove those: they are in the clear"

@@ -86,8 +86,9 @@ class Maintainer:
     """Tends volumes until `finish`; `say` tells what is wrong, each trouble once."""
 
     def __init__(self, volumes: Sequence[Volume], say: Callable[[str], None]) -> None:
-        from threading import Event, Thread  # lazy: the first image is answered before
+        from threading import Event, Lock, Thread  # lazy: the first image is answered before
 
+        self._one_at_a_time = Lock()  # an anchor must not be told of an older state behind a newer one
         self.volumes = list(volumes)
         self._say = say
         self._told: set[str] = set()
@@ -115,7 +116,8 @@ class Maintainer:
 
     def _try(self, volume: Volume, act: Callable[[], None]) -> None:
         try:
-            act()
+            with self._one_at_a_time:
+                act()
         except SconeError as error:
             text = str(error)
             if text not in self._told and len(self._told) < TOLD_MAX:

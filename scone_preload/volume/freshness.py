@@ -10,6 +10,7 @@ from scone_preload.keys.store import Keystore
 from scone_preload.volume.core import Durable
 
 REMEDY_OLDER = "put the right one back; if this is the one that you want: scone-volume rekey --adopt DIR"
+REMEDY_OTHER = "put the right one back; if that is gone for good: scone-volume create --anew in an empty DIR"
 REMEDY_GONE = "put it back; if it is gone for good: scone-volume create --anew DIR"
 
 
@@ -30,6 +31,14 @@ def check_place(store: Keystore, volume_id: bytes, directory: str) -> State:
         rule = "volume has no freshness anchor in this keystore, so an old copy would not be noticed"
         raise AnchorLost(rule, directory, "if it is the right one: scone-volume rekey --adopt DIR")
     return state
+
+
+def check_unanchored(store: Keystore, volume_id: bytes, directory: str) -> None:
+    """Raise RolledBack where a volume without an anchor stands in the place of one that has one."""
+    belongs = check_gone(store, directory)
+    if belongs is not None and belongs != volume_id:
+        rule = f"another volume, which has no anchor, was put in the place of {belongs.hex()}"
+        raise RolledBack(rule, f"{directory}, {volume_id.hex()}", REMEDY_OTHER)
 
 
 def check_gone(store: Keystore, directory: str) -> bytes | None:

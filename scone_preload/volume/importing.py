@@ -55,7 +55,7 @@ class Copier:
         target, kind = f"{self.target}/{path}", stat.S_IFMT(info.st_mode)
         before = self.links.get((info.st_dev, info.st_ino))
         if self.is_there(path, target, info):
-            say("done", str(info.st_size if kind == stat.S_IFREG else 0))
+            say("done", str(info.st_size if kind == stat.S_IFREG and before is None else 0))
         elif before is not None:
             os.link(before, target, follow_symlinks=False)
         elif kind == stat.S_IFREG:
@@ -77,7 +77,7 @@ class Copier:
         if same and stat.S_ISLNK(info.st_mode):
             same = os.readlink(target) == os.readlink(f"{self.source}/{path}")
         if not same:
-            raise Failed(f"{target} is there already and differs: nothing is overwritten; remove it, then go on")
+            raise Failed(f"{target} is there already and differs; nothing is overwritten")
         return True
 
     def make(self, path: str, target: str, info: os.stat_result) -> None:
@@ -88,11 +88,8 @@ class Copier:
         elif kind == stat.S_IFLNK:
             os.symlink(os.readlink(f"{self.source}/{path}"), target)
             self.finish(target, info)
-        elif kind == stat.S_IFSOCK:
-            say("note", f"{path} is a socket: left out")
         else:
-            os.mknod(target, info.st_mode, info.st_rdev)
-            self.finish(target, info)
+            say("note", f"{path} is a pipe, socket or device, which no volume keeps: left out")
 
     def copy_file(self, path: str, target: str, info: os.stat_result) -> None:
         """Copy a file's bytes, holes as holes, under a name of its own first."""
@@ -104,7 +101,7 @@ class Copier:
             copy.truncate(info.st_size)
             now = os.fstat(source.fileno())
         if (now.st_size, now.st_mtime_ns) != (info.st_size, info.st_mtime_ns):
-            raise Failed(f"{self.source}/{path} was changed while it was copied: end who writes it, then go on")
+            raise Failed(f"{self.source}/{path} was changed while it was copied")
         self.finish(part, info)
         os.rename(part, target)
         self.unsynced += info.st_size

@@ -1,9 +1,10 @@
 """What opens a volume's key slots: a keystore, a key file, a passphrase; each is looked at when a slot wants it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
-from scone_preload.errors import KeyMissing
+from scone_preload.errors import KeyExists, KeyMissing
 from scone_preload.keys.codec import read_file
 from scone_preload.keys.files import STORE, Directory, read_private_file
 from scone_preload.keys.format import Purpose
@@ -42,6 +43,7 @@ class Keys:
         self.name = name
         self.key_file = key_file
         self._ask = passphrase
+        self.used_keystore = False
         self._passphrase: bytes | None = None
         self._tried: list[str] = []
 
@@ -61,7 +63,9 @@ class Keys:
         """A slot for the keystore's key, which is made if it isn't there; raise KeystoreError."""
         store, name = self.access.open(create=True), self.name or "default"
         if not any((one.name, one.purpose) == (name, Purpose.VOLUME) for one in store.entries):
-            store.add(name, Purpose.VOLUME)
+            with suppress(KeyExists):  # of another start at the same time
+                store.add(name, Purpose.VOLUME)
+            store.reload()
         generation = max(one.generation for one in store.entries if (one.name, one.purpose) == (name, Purpose.VOLUME))
         with store.key(name, Purpose.VOLUME, generation) as key:
             of = keystore_name(name, store.file.store_id, generation)
@@ -77,6 +81,7 @@ class Keys:
             of = f"of keystore {slot.store_id.hex()[:8]}"
             self._tried.append(f"key {slot.label} {of}, not of {here.hex()[:8] if here else 'any here'}, opens it")
             return None
+        self.used_keystore = True
         try:
             key = self.access.open().key(slot.label, Purpose.VOLUME, slot.generation)
         except KeyMissing:

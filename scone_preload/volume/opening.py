@@ -18,7 +18,7 @@ from scone_preload.keys.record import State
 from scone_preload.keys.store import now
 from scone_preload.volume.core import Core, Durable, Shape
 from scone_preload.volume.format import BLOCK_SIZE, LOG_BLOCK, LOG_BLOCKS, Freshness, Mode, Slot, Superblock, damaged
-from scone_preload.volume.freshness import check_fresh, check_gone, check_place, gone, state_of
+from scone_preload.volume.freshness import check_fresh, check_gone, check_place, check_unanchored, gone, state_of
 from scone_preload.volume.keys import Keys
 from scone_preload.volume.place import (
     CONTAINER,
@@ -27,6 +27,7 @@ from scone_preload.volume.place import (
     cannot,
     containers_in,
     discard,
+    is_current,
     make_container,
     make_nameless,
     open_container,
@@ -87,10 +88,13 @@ def open_volume(asked: Asked, keys: Keys, say: Say, make_slot: MakeSlot | None =
         elif NEW in found:
             container = open_container(directory, NEW)
         elif asked.create:
-            return _make(asked, directory, keys, say, make_slot or keys.new_slot)
+            made = _make(asked, directory, keys, say, make_slot or keys.new_slot)
+            if made is not None:
+                return made
+            continue
         else:
             raise VolumeMissing("no volume", directory, "make one: scone-volume create DIR")
-        if not _is_current(container):
+        if not is_current(container):
             container.close()
         elif container.name == CONTAINER or _finish(container, keys):
             return _open(asked, container, keys, say)
@@ -131,8 +135,7 @@ def readable(directory: str, keys: Keys, *, is_anchored: bool = True, is_locked:
         superblock, key = open_superblock(container.fd, keys.opener, container.path, keys.tried)
         state = None
         with key, _data_key(key, superblock) as raw:
-            if is_anchored and superblock.freshness.is_anchored:
-                state = check_place(keys.access.open(), superblock.volume_id, real)
+            state = _anchored(superblock, real, keys) if is_anchored else None
             yield Readable(container, superblock, raw, state)
     finally:
         container.close()
@@ -158,7 +161,7 @@ def _open(asked: Asked, container: Container, keys: Keys, say: Say) -> Opened:
         core = _core(container, superblock)
         undo.callback(core.close)
         store = keys.access.open() if superblock.freshness.is_anchored else None
-        state = check_place(store, superblock.volume_id, container.directory) if store is not None else None
+        state = _anchored(superblock, container.directory, keys)
         check_size(container, superblock)
         with _data_key(key, superblock) as raw:
             found = core.mount(raw)
@@ -176,10 +179,13 @@ def _open(asked: Asked, container: Container, keys: Keys, say: Say) -> Opened:
     return Opened(container, superblock, core, anchor)
 
 
-def _make(asked: Asked, directory: str, keys: Keys, say: Say, make_slot: MakeSlot) -> Opened:
+def _make(asked: Asked, directory: str, keys: Keys, say: Say, make_slot: MakeSlot) -> Opened | None:
+    """None: somebody else makes one at the same time."""
     freshness = asked.freshness or Freshness.ROLLBACK_PROTECTED
     store = keys.access.open(create=True) if freshness.is_anchored else None
     before = check_gone(store, directory) if store is not None else None
+    if before is not None and containers_in(directory):  # it was made meanwhile
+        return None
     if before is not None and freshness != Freshness.ROLLBACK_PROTECTED_REINITIALIZABLE:
         raise gone(directory)
     with ExitStack() as undo:
@@ -190,6 +196,8 @@ def _make(asked: Asked, directory: str, keys: Keys, say: Say, make_slot: MakeSlo
         mode = asked.mode or Mode.ENCRYPT
         superblock = Superblock(volume_id, mode, freshness, 1, created, LOG_BLOCKS, (slot,))
         container = make_container(directory)
+        if container is None:
+            return None
         undo.callback(_unmake, container)
         core = _formatted(undo, container, superblock, key)
         if store is not None:
@@ -240,6 +248,16 @@ def _mounted_new(undo: ExitStack, container: Container, superblock: Superblock, 
     return core
 
 
+def _anchored(superblock: Superblock, directory: str, keys: Keys) -> State | None:
+    """What the anchor says of the volume found in a directory, None where it has none; raise RolledBack, also where it
+    has none and stands in the place of one that has."""
+    if superblock.freshness.is_anchored:
+        return check_place(keys.access.open(), superblock.volume_id, directory)
+    if keys.used_keystore:
+        check_unanchored(keys.access.open(), superblock.volume_id, directory)
+    return None
+
+
 def check_size(container: Container, superblock: Superblock) -> None:
     """Raise VolumeDamaged for a container that ends before its data begins."""
     size, least = os.fstat(container.fd).st_size, (LOG_BLOCK + superblock.log_blocks) * BLOCK_SIZE
@@ -282,17 +300,8 @@ def _finish(container: Container, keys: Keys) -> bool:
     return False
 
 
-def _is_current(container: Container) -> bool:
-    try:
-        info = os.stat(container.path, follow_symlinks=False)
-    except OSError:
-        return False
-    mine = os.fstat(container.fd)
-    return (info.st_dev, info.st_ino) == (mine.st_dev, mine.st_ino)
-
-
 def _unmake(container: Container) -> None:
-    if container.name == NEW:
+    if container.name == NEW and is_current(container):
         discard(container.directory, NEW)
     container.close()
 

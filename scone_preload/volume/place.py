@@ -106,18 +106,26 @@ def open_container(
     return container
 
 
-def make_container(directory: str) -> Container:
-    """Make an empty one, locked, under its temporary name, and the directory if need be; raise VolumeError."""
+def make_container(directory: str) -> Container | None:
+    """Make an empty one, locked, under its temporary name, and the directory if need be; None where somebody else is at
+    it. Raises VolumeError."""
     try:
         if not os.path.isdir(directory):
             os.mkdir(directory)
             _sync(os.path.dirname(directory))
         fd = os.open(f"{directory}/{NEW}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        return None
     except OSError as error:
         raise cannot("made", f"{directory}/{CONTAINER}", error) from None
     container = Container(directory, NEW, fd, is_readonly=False)
-    _lock(container, fcntl.LOCK_EX)
-    container.mark()
+    with ExitStack() as undo:
+        undo.callback(container.close)
+        _lock(container, fcntl.LOCK_EX)
+        container.mark()
+        if not is_current(container):  # somebody took it for what a killed maker left
+            return None
+        undo.pop_all()
     return container
 
 
@@ -131,6 +139,16 @@ def make_nameless(directory: str) -> Container:
     except OSError as error:
         raise cannot("made", directory, error) from None
     return Container(directory, "(ephemeral)", fd, is_readonly=False)
+
+
+def is_current(container: Container) -> bool:
+    """Is its name still its own? Others may have renamed or replaced it."""
+    try:
+        info = os.stat(container.path, follow_symlinks=False)
+    except OSError:
+        return False
+    mine = os.fstat(container.fd)
+    return (info.st_dev, info.st_ino) == (mine.st_dev, mine.st_ino)
 
 
 def discard(directory: str, name: str) -> None:

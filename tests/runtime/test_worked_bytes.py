@@ -9,7 +9,7 @@ from scone_preload import libshim
 from scone_preload.elf.model import Site
 from scone_preload.elf.sitefile import pack_site
 from scone_preload.runtime import verdicts, wire
-from scone_preload.runtime.images import hello_answer
+from scone_preload.runtime.images import hello_answer, volume_packet
 from tests.runtime import packets
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "internals.md"
@@ -60,6 +60,9 @@ BY_C = {
         maps_size=len(MAPS),
     ),
     "HELLO answer": lambda: libshim.pack("ctl_hello_answer", error=1) + b"changed\0",
+    "VOLUME": lambda: (
+        libshim.pack("ctl_volume", flags=libshim.constant("CTL_VOLUME_READONLY"), arena_size=1 << 36) + b"/data\0/srv\0"
+    ),
     "EXEC": lambda: by_c("ctl_exec", b"./ls\0/bin\0", dirfd=-100),
     "EXEC answer": lambda: libshim.pack("ctl_exec_answer", error=0, nonce=8) + b"/s.so\0\0",
     "SITES": lambda: by_c("ctl_sites", b"/lib/x.so\0", offset=0x1000, length=0x2000),
@@ -147,6 +150,7 @@ UNDERSTOOD: dict[str, wire.Message] = {
 }
 ANSWERED = {
     "HELLO answer": hello_answer(b"", error=1, message=b"changed"),
+    "VOLUME": volume_packet("/data", "/srv", arena_size=1 << 36, is_readonly=True, fds=(8, 9)),
     "EXEC answer": wire.build_exec_answer(error=0, shim=b"/s.so", nonce=8),
     "SITES answer": wire.build_sites_answer(pack_site(Site(0x1234, 5, SITE, (39,)))),
     "STATS answer": wire.build_text_answer(b"ok\n"),

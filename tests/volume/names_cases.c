@@ -95,6 +95,11 @@ static void a_link_leads_out_or_in_as_its_target_says(void)
 	LEADS("d/up", WALK_FOLLOW, "/data/../x");
 	LEADS("d/up/y", 0, "/data/../x/y");
 	LEADS("slash", WALK_FOLLOW, "in:d /");
+	LEADS("slash/", 0, "in:d /");
+	LEADS("slash/", WALK_NAME, "in:slash /");
+	LEADS("slash/..", WALK_NAME, "in:..");
+	LEADS("d/file/", WALK_NAME, "in:file /");
+	LEADS("d/new/", WALK_NAME, "in:new (new) /");
 	LEADS("..", 0, "/data/..");
 	LEADS("../", 0, "/data/../");
 	LEADS("../data/d", 0, "/data/../data/d");
@@ -363,6 +368,26 @@ static void many_names_come_and_go(void)
 	IS(directory_is_empty(caller.volume, caller.directory), 1);
 }
 
+/* More than the index takes: it is searched. */
+static void a_directory_of_very_many_chunks(void)
+{
+	struct facts facts;
+
+	begin();
+	IS(call_mkdir(&caller, "d", 0777), 0);
+	caller.directory = inode_of("d");
+	IS(inode_write(caller.volume, caller.directory, "", 1, (uint64_t)INDEXED_CHUNKS_MAX * VOLUME_BLOCK + 100, NULL), 1);
+	IS(directory_chunks(caller.directory) > INDEXED_CHUNKS_MAX, true);
+	IS(call_mknod(&caller, "a", REG), 0);
+	IS(call_rename(&caller, "a", "b", 0), 0);
+	IS(call_stat(&caller, "a", false, &facts), -ENOENT);
+	IS(call_mknod(&caller, "b", REG), -EEXIST);
+	IS(call_unlink(&caller, "b"), 0);
+	IS(call_stat(&caller, "b", false, &facts), -ENOENT);
+	IS(call_rmdir(&caller, "/d"), 0);
+	inode_put(caller.volume, caller.directory);
+}
+
 /* Whatever a directory's bytes are, calls end, with an error or without. */
 static void bytes_of_a_directory_that_make_no_sense(void)
 {
@@ -443,6 +468,36 @@ static void a_name_that_is_replaced_is_never_missing(void)
 	kill(writer, SIGKILL);
 	waitpid(writer, NULL, 0);
 	IS(names_find(caller.volume, caller.directory, "name", 4, &ino), 0);
+}
+
+/* The index starts anew, grows and changes under the eyes of those who look names up without a lock. */
+static void names_that_stay_are_found_while_others_come_and_go(void)
+{
+	pid_t writers[2];
+	uint64_t ino;
+	char name[64];
+
+	begin();
+	IS(call_mkdir(&caller, "d", 0777), 0);
+	for (int i = 0; i < 50; i++) {
+		snprintf(name, sizeof name, "stays-%d", i);
+		IS(call_mknod(&caller, name, REG), 0);
+	}
+	for (int w = 0; w < 2; w++) {
+		writers[w] = fork();
+		for (int i = 0; !writers[w]; i = (i + 1) % 6000) {
+			snprintf(name, sizeof name, "%s%d-%d", w ? "d/" : "", w, i % 3000);
+			IS(i < 3000 ? call_mknod(&caller, name, REG) : call_unlink(&caller, name), 0);
+		}
+	}
+	for (int i = 0; i < 300000; i++) {
+		snprintf(name, sizeof name, "stays-%d", i % 60);
+		IS(names_find(caller.volume, caller.directory, name, (uint32_t)strlen(name), &ino), i % 60 < 50 ? 0 : -ENOENT);
+	}
+	for (int w = 0; w < 2; w++) {
+		kill(writers[w], SIGKILL);
+		waitpid(writers[w], NULL, 0);
+	}
 }
 
 static void worker(uint64_t seed)
@@ -601,8 +656,10 @@ static const struct named_case cases[] = {
 	CASE(paths_of_directories_and_files),
 	CASE(a_listing_gives_what_stays_once),
 	CASE(many_names_come_and_go),
+	CASE(a_directory_of_very_many_chunks),
 	CASE(bytes_of_a_directory_that_make_no_sense),
 	CASE(a_name_that_is_replaced_is_never_missing),
+	CASE(names_that_stay_are_found_while_others_come_and_go),
 	CASE(processes_are_killed_while_they_change_names),
 };
 

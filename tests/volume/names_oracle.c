@@ -482,7 +482,7 @@ static void one_step(void)
 		 call.one, call.other, call.number, call.mode);
 	call_went_out = false;
 	if (is_failing && !pick(4))
-		standin_fail(1 + pick(4), 1);
+		standin_fail(1 + pick(4), 1 + pick(3));	/* more than one: undoing fails, too, and is done later */
 	our = ours(&call, our_text, &our_facts);
 	if (is_failing)
 		standin_fail(0, 0);

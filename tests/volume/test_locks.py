@@ -9,9 +9,7 @@ from tests.volume.test_names import VARIANTS, build, run
 
 @pytest.fixture(scope="module", params=VARIANTS, ids="-".join)
 def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("locks")
-    below, how = request.param
-    return {name: build(folder, name, below, how) for name in ("locks_oracle", "locks_cases")}
+    return build(tmp_path_factory.mktemp("locks"), *request.param, "locks_oracle", "locks_cases")
 
 
 @pytest.mark.parametrize("seed", range(3))

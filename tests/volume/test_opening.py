@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -245,6 +246,38 @@ def test_p5_volumes_that_were_swapped_are_told(owner: Owner) -> None:
     for name in ("v", "w"):
         with pytest.raises(RolledBack, match="another volume was put in the place of"):
             owner.open(name)
+
+
+def test_p5_an_unanchored_volume_can_not_take_the_place_of_an_anchored_one(owner: Owner) -> None:
+    owner.run("v")
+    owner.run("w", freshness=NONE)
+    shutil.copy(owner.container("w"), owner.container("v"))
+    for freshness in (PROTECTED, NONE):
+        with pytest.raises((RolledBack, VolumeError), match=r"another volume, which has no anchor|and rollback_protec"):
+            owner.open("v", freshness=freshness)
+    with (
+        pytest.raises(RolledBack, match="another volume, which has no anchor"),
+        opening.readable(str(owner.folder / "v"), Keys(owner.access)),
+    ):
+        pytest.fail("opened")
+
+
+def test_many_makers_at_once_make_one_volume(owner: Owner) -> None:
+    owner.access.open(create=True)
+
+    def make() -> None:
+        owner.access.store = None
+        try:
+            owner.open()
+        except VolumeBusy:
+            return
+        time.sleep(1.5)
+
+    pids = [in_child(make) for _ in range(6)]
+    assert [status_of(pid) for pid in pids] == [0] * 6
+    owner.access.open().reload()
+    assert len(owner.access.open().places()) == 1
+    owner.run()
 
 
 def test_p5_a_volume_that_is_gone_is_no_new_one(owner: Owner) -> None:

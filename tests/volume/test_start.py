@@ -1,4 +1,4 @@
-"""scone-wrap on volumes, as a user meets it: kept over runs, clear when something is wrong, closed when somebody dies."""
+"""scone-wrap on volumes, as a user meets it: kept over runs, clear when something is wrong, closed when all end."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ def test_passphrases_and_key_files_of_volumes_are_kept_from_the_program(me: User
     me.refused("passphrase of volume|no key file given")
 
 
-class held:  # noqa: N801: reads as what it does
+class held:
     """A wrapped shell that has a volume open until it is left."""
 
     def __init__(self, user: User, script: str = "read -r line") -> None:
