@@ -50,6 +50,13 @@ void vol_lock(struct volume *volume, struct vol_lock *lock)
 		;
 }
 
+bool vol_lock_is_dead(struct volume *volume, const struct vol_lock *lock)
+{
+	uint32_t holder = __atomic_load_n(&lock->word, __ATOMIC_RELAXED) & ~HAS_WAITERS;
+
+	return holder && !volume->host->is_alive(volume->context, holder);
+}
+
 void vol_unlock(struct volume *volume, struct vol_lock *lock)
 {
 	if (__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) & HAS_WAITERS)
@@ -88,8 +95,12 @@ uint64_t bits_count(const uint64_t *bits, uint64_t end)
 {
 	uint64_t count = 0;
 
-	for (uint64_t at = bits_next(bits, 0, end); at < end; at = bits_next(bits, at + 1, end))
-		count++;
+	for (uint64_t at = 0; at < end; at += 64) {
+		uint64_t word = bits[at / 64] & (end - at < 64 ? (1ULL << (end - at)) - 1 : ~0ULL);
+
+		for (; word; word &= word - 1)
+			count++;
+	}
 	return count;
 }
 

@@ -60,6 +60,10 @@ enum vol_inode_flags { INODE_UNLOGGED = 1, INODE_LOGGING = 2, INODE_CHANGED = 4,
 
 struct block_run { uint32_t block, count; };
 
+/* Blocks that were taken for what a staging buffer holds (or, the last one, the log's buffer), until something names them: so many of
+ * `run` are named by now; is_placing: one more may be. Who is killed meanwhile leaves this, and the others are taken back. */
+struct block_use { struct block_run run; uint32_t named, is_placing; };
+
 /* Blocks that become free with the next commit (or checkpoint): from head to mark when the one under way is durable, from mark
  * on with the one after it. */
 struct freed { uint64_t head, mark, tail; };
@@ -80,7 +84,7 @@ struct volume_arena {
 	uint8_t  volume_id[16];
 	uint8_t  key[2048] __attribute__((aligned(64)));	/* struct gcm_key_data */
 
-	/* counters (spare: chunks' memory in free slots): right but for what killed processes left; a maintainer counts anew */
+	/* counters, read by counter() (spare: chunks' memory in free slots): right but for what killed processes left; a maintainer counts anew */
 	uint64_t cached, spare, dirty, changed_nodes, changed_inodes, inodes_used;
 	int64_t  waiting_since;	/* seconds; when the oldest change that isn't committed was made. 0: none */
 
@@ -102,6 +106,11 @@ struct volume_arena {
 	uint32_t block_free;
 	uint32_t lowest, lowest_word;	/* no free block (no 64 of them) before it */
 	struct freed freed[FREED_KINDS];
+	uint32_t is_taking, taking_for;	/* what the allocator's holder is doing: the next one ends it, if this one was killed */
+	uint32_t is_releasing, releasing_kind;
+	struct block_run taking, releasing;
+	uint64_t releasing_head;
+	struct block_use block_use[STAGINGS + 1];
 
 	struct vol_lock inodes;		/* of the inodes' list and numbers */
 	uint32_t inode_hand;
@@ -109,8 +118,8 @@ struct volume_arena {
 	uint64_t ino_lowest;
 	struct vol_lock nodes;		/* of the nodes' list */
 	uint32_t node_hand, flush_hand;
+	uint32_t node_end;		/* no slot from there on was ever used */
 	uint32_t windows;		/* 1: one was mapped since the mount */
-	uint32_t reserved_2;
 	struct vol_inode table;		/* the inode table's own */
 	struct vol_lock staging[STAGINGS];
 
@@ -186,6 +195,14 @@ static inline uint64_t mask_count(const struct mask *mask)
 	return count;
 }
 
+/* A counter's value. Some stores of killed processes are missing, so it may be below zero: then it is taken for that. */
+static inline uint64_t counter(const uint64_t *of)
+{
+	int64_t value = (int64_t)__atomic_load_n(of, __ATOMIC_RELAXED);
+
+	return value < 0 ? 0 : (uint64_t)value;
+}
+
 /* The first set bit from `at` on, or `end`. */
 uint64_t bits_next(const uint64_t *bits, uint64_t at, uint64_t end);
 
@@ -201,6 +218,9 @@ bool vol_try_lock(struct volume *volume, struct vol_lock *lock);
 /* A buffer of STAGING_BLOCKS in trusted memory that only the holder uses: its number, to be given back. */
 uint32_t staging_take(struct volume *volume);
 void staging_give(struct volume *volume, uint32_t staging);
+
+/* The lock's holder is dead. */
+bool vol_lock_is_dead(struct volume *volume, const struct vol_lock *lock);
 
 /* An empty arena (zeros) gets its shape, key and nonces. -EINVAL. */
 VOL_NODISCARD long arena_make(struct volume *volume, const struct volume_shape *shape, const uint8_t *key);

@@ -22,7 +22,7 @@ static void occupy(struct volume_arena *arena, uint32_t first, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
 		bit_set(arena->used, first + i);
-	arena->block_free -= count < arena->block_free ? count : arena->block_free;
+	arena->block_free -= count < arena->block_free ? count : arena->block_free;	/* a killed one may have missed some */
 }
 
 static void vacate(struct volume_arena *arena, uint32_t first, uint32_t count)
@@ -40,6 +40,8 @@ static long grow(struct volume *volume, uint64_t need)
 	struct volume_arena *arena = volume->arena;
 	uint64_t step = arena->block_count / 16, count;
 
+	if (need > BLOCKS_MAX)
+		return -ENOSPC;
 	step = step < GROW_MIN ? GROW_MIN : step > GROW_MAX ? GROW_MAX : step;
 	for (int i = 0; i < 2; i++, step = need) {
 		count = arena->block_count + (step > need ? step : need);
@@ -74,7 +76,36 @@ static uint32_t find_any(struct volume_arena *arena)
 	return arena->lowest;
 }
 
-static long take_locked(struct volume *volume, uint32_t want, uint32_t *first)
+/* Takes the lock, and ends what its last holder was killed in. */
+static void lock_blocks(struct volume *volume)
+{
+	struct volume_arena *arena = volume->arena;
+
+	vol_lock(volume, &arena->blocks);
+	if (arena->is_taking) {
+		vacate(arena, arena->taking.block, arena->taking.count);
+		arena->block_use[arena->taking_for].run.count = 0;
+		__atomic_store_n(&arena->is_taking, 0, __ATOMIC_SEQ_CST);
+	}
+	if (arena->is_releasing) {
+		vacate(arena, arena->releasing.block, arena->releasing.count);
+		arena->freed[arena->releasing_kind].head = arena->releasing_head;
+		__atomic_store_n(&arena->is_releasing, 0, __ATOMIC_SEQ_CST);
+	}
+}
+
+/* Marks them as used and as the buffer's, in such an order that a killed holder leaves them neither. */
+static void take_run(struct volume_arena *arena, struct block_run run, uint32_t staging)
+{
+	arena->taking = run;
+	arena->taking_for = staging;
+	__atomic_store_n(&arena->is_taking, 1, __ATOMIC_SEQ_CST);
+	occupy(arena, run.block, run.count);
+	arena->block_use[staging] = (struct block_use){ .run = run };
+	__atomic_store_n(&arena->is_taking, 0, __ATOMIC_SEQ_CST);
+}
+
+static long take_locked(struct volume *volume, uint32_t want, uint32_t staging, uint32_t *first)
 {
 	struct volume_arena *arena = volume->arena;
 	uint32_t at = want >= PIECE ? find_piece(arena) : arena->block_count, count = 0;
@@ -89,25 +120,48 @@ static long take_locked(struct volume *volume, uint32_t want, uint32_t *first)
 		count++;
 	if (!count)
 		return -ENOSPC;
-	occupy(arena, at, count);
+	take_run(arena, (struct block_run){ at, count }, staging);
 	*first = at;
 	return count;
 }
 
-long blocks_take(struct volume *volume, uint32_t want, uint32_t *first)
+long blocks_take(struct volume *volume, uint32_t want, uint32_t staging, uint32_t *first)
 {
 	long result;
 
-	vol_lock(volume, &volume->arena->blocks);
-	result = take_locked(volume, want, first);
+	if (volume->arena->block_use[staging].run.count)
+		blocks_give_up(volume, staging);
+	lock_blocks(volume);
+	result = take_locked(volume, want, staging, first);
 	vol_unlock(volume, &volume->arena->blocks);
 	return result;
 }
 
-void blocks_return(struct volume *volume, uint32_t first, uint32_t count)
+void blocks_placing(struct volume *volume, uint32_t staging)
 {
-	vol_lock(volume, &volume->arena->blocks);
-	vacate(volume->arena, first, count);
+	__atomic_store_n(&volume->arena->block_use[staging].is_placing, 1, __ATOMIC_SEQ_CST);
+}
+
+void blocks_named(struct volume *volume, uint32_t staging)
+{
+	struct block_use *use = &volume->arena->block_use[staging];
+
+	__atomic_store_n(&use->named, use->named + 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&use->is_placing, 0, __ATOMIC_SEQ_CST);
+	if (use->named == use->run.count)
+		__atomic_store_n(&use->run.count, 0, __ATOMIC_RELEASE);
+}
+
+/* One that was being placed by somebody who was killed may be named: it stays used until the next mount. */
+void blocks_give_up(struct volume *volume, uint32_t staging)
+{
+	struct block_use *use = &volume->arena->block_use[staging];
+	uint32_t kept = use->named + use->is_placing;
+
+	lock_blocks(volume);
+	if (kept < use->run.count)
+		vacate(volume->arena, use->run.block + kept, use->run.count - kept);
+	__atomic_store_n(&use->run.count, 0, __ATOMIC_RELEASE);
 	vol_unlock(volume, &volume->arena->blocks);
 }
 
@@ -120,7 +174,7 @@ void blocks_free(struct volume *volume, uint32_t block, enum freed_kind kind)
 
 	if (!block || (arena->is_quiet && kind == FREED_BY_COMMIT))
 		return;
-	vol_lock(volume, &arena->blocks);
+	lock_blocks(volume);
 	if (arena->is_quiet)	/* the checkpoint that is mounted names it: it is kept until the next one */
 		bit_set(arena->used, block);
 	last = &arena->freed_run[kind][(freed->tail - 1) % FREED_MAX];
@@ -136,14 +190,14 @@ void blocks_free(struct volume *volume, uint32_t block, enum freed_kind kind)
 long blocks_reserve(struct volume *volume, uint64_t count)
 {
 	struct volume_arena *arena = volume->arena;
-	uint64_t need = count + SLACK + __atomic_load_n(&arena->dirty, __ATOMIC_RELAXED) +
-			__atomic_load_n(&arena->changed_nodes, __ATOMIC_RELAXED) * 2 +
-			__atomic_load_n(&arena->changed_inodes, __ATOMIC_RELAXED);
+	uint64_t need = count + SLACK + counter(&arena->dirty) +
+			counter(&arena->changed_nodes) * 2 +
+			counter(&arena->changed_inodes);
 	long result = 0;
 
 	if (__atomic_load_n(&arena->block_free, __ATOMIC_RELAXED) >= need)
 		return 0;
-	vol_lock(volume, &arena->blocks);
+	lock_blocks(volume);
 	if (arena->block_free < need)
 		result = grow(volume, need - arena->block_free);
 	vol_unlock(volume, &arena->blocks);
@@ -152,26 +206,31 @@ long blocks_reserve(struct volume *volume, uint64_t count)
 
 void blocks_mark(struct volume *volume, enum freed_kind kind)
 {
-	vol_lock(volume, &volume->arena->blocks);
+	lock_blocks(volume);
 	volume->arena->freed[kind].mark = volume->arena->freed[kind].tail;
 	vol_unlock(volume, &volume->arena->blocks);
 }
 
-/* A run is off the list before its blocks are free: who is killed between the two leaves them used until the next mount. */
+/* What is being released is noted: who is killed in the midst of it leaves the rest to the next holder of the lock. */
 void blocks_release(struct volume *volume, enum freed_kind kind)
 {
 	struct volume_arena *arena = volume->arena;
 	struct freed *freed = &arena->freed[kind];
 
-	vol_lock(volume, &arena->blocks);
+	lock_blocks(volume);
 	while (freed->head < freed->mark) {
 		struct block_run run = arena->freed_run[kind][freed->head % FREED_MAX];
 
-		__atomic_store_n(&freed->head, freed->head + 1, __ATOMIC_RELEASE);
+		arena->releasing = run;
+		arena->releasing_kind = kind;
+		arena->releasing_head = freed->head + 1;
+		__atomic_store_n(&arena->is_releasing, 1, __ATOMIC_SEQ_CST);
 		if (run.count >= DISCARD_MIN)	/* a hint: blocks that are written anew come back */
 			(void)volume->host->discard(volume->context, (uint64_t)run.count * VOLUME_BLOCK,
 						    (uint64_t)run.block * VOLUME_BLOCK);
 		vacate(arena, run.block, run.count);
+		freed->head = arena->releasing_head;
+		__atomic_store_n(&arena->is_releasing, 0, __ATOMIC_SEQ_CST);
 	}
 	vol_unlock(volume, &arena->blocks);
 }
@@ -198,7 +257,7 @@ void blocks_count(struct volume *volume)
 {
 	struct volume_arena *arena = volume->arena;
 
-	vol_lock(volume, &arena->blocks);
+	lock_blocks(volume);
 	arena->block_free = arena->block_count - (uint32_t)bits_count(arena->used, arena->block_count);
 	vol_unlock(volume, &arena->blocks);
 }

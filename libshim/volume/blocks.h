@@ -9,11 +9,16 @@
 
 #include "arena.h"
 
-/* Up to `want` adjacent blocks, marked as used: how many, the first in *first. Grows the container if it must. -ENOSPC. */
-VOL_NODISCARD long blocks_take(struct volume *volume, uint32_t want, uint32_t *first);
+enum { BLOCKS_FOR_LOG_BUFFER = STAGINGS };	/* the commit lock's holder, who saves nodes */
 
-/* Takes them back at once: nothing durable ever named them. */
-void blocks_return(struct volume *volume, uint32_t first, uint32_t count);
+/* Up to `want` adjacent blocks, marked as used: how many, the first in *first. Grows the container if it must. -ENOSPC. They are
+ * for what stands in a staging buffer; blocks_placing and blocks_named stand around the naming of each of them, in their order. */
+VOL_NODISCARD long blocks_take(struct volume *volume, uint32_t want, uint32_t staging, uint32_t *first);
+void blocks_placing(struct volume *volume, uint32_t staging);
+void blocks_named(struct volume *volume, uint32_t staging);
+
+/* Those that are not named are free again: after a failure, or the death of who took them. The buffer's lock is held. */
+void blocks_give_up(struct volume *volume, uint32_t staging);
 
 /* A block that nothing in memory names any more; it can be used again once a commit (checkpoint) that begins after this is
  * durable. What changed the naming entry was marked as unlogged (changed) before. 0: nothing to do. */

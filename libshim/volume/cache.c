@@ -95,7 +95,7 @@ long cache_load(struct volume *volume, struct vol_node *node, uint32_t first, ui
 	const struct volume_entry *entries = node_entries(volume, node);
 	long result = 0;
 
-	if (__atomic_load_n(&volume->arena->cached, __ATOMIC_RELAXED) > volume->arena->cache_size)
+	if (counter(&volume->arena->cached) > volume->arena->cache_size)
 		node_evict(volume, volume->arena->cache_size - volume->arena->cache_size / 16);
 	for (uint32_t at = first; at <= last; at++) {
 		struct run run;
@@ -164,23 +164,26 @@ static void settle(struct volume *volume, struct vol_node *node, uint32_t at, co
 }
 
 /* Writes up to `count` of the chunks to adjacent blocks: how many. */
-static long write_run(struct volume *volume, struct vol_node *node, const uint8_t *chunks, uint32_t count, uint8_t *bytes)
+static long write_run(struct volume *volume, struct vol_node *node, const uint8_t *chunks, uint32_t count, uint32_t staging)
 {
+	uint8_t *bytes = volume->arena->staging_bytes[staging];
 	struct volume_entry entries[VOLUME_FAN];
 	uint32_t first;
-	long taken = blocks_take(volume, count, &first), result;
+	long taken = blocks_take(volume, count, staging, &first), result;
 
 	VOL_TRY(taken);
 	seal_chunks(volume, node, chunks, (uint32_t)taken, bytes, entries);
 	result = volume->host->write(volume->context, bytes, (uint64_t)taken * VOLUME_BLOCK, (uint64_t)first * VOLUME_BLOCK);
 	if (result < 0) {
-		blocks_return(volume, first, (uint32_t)taken);
+		blocks_give_up(volume, staging);
 		return result;
 	}
 	node_changed(volume, node);
 	for (uint32_t i = 0; i < taken; i++) {
 		entries[i].block = first + i;
+		blocks_placing(volume, staging);
 		settle(volume, node, chunks[i], &entries[i]);
+		blocks_named(volume, staging);
 	}
 	return taken;
 }
@@ -196,7 +199,7 @@ long cache_flush(struct volume *volume, struct vol_node *node)
 	node_pends(volume, node);
 	staging = staging_take(volume);
 	while (done < count && result >= 0) {
-		result = write_run(volume, node, chunks + done, count - done, volume->arena->staging_bytes[staging]);
+		result = write_run(volume, node, chunks + done, count - done, staging);
 		if (result > 0)
 			done += (uint32_t)result;
 	}
@@ -213,7 +216,7 @@ long cache_flush_to(struct volume *volume, uint64_t chunks)
 {
 	struct volume_arena *arena = volume->arena;
 
-	for (uint32_t i = 0; i < NODE_SLOTS && __atomic_load_n(&arena->dirty, __ATOMIC_RELAXED) > chunks; i++) {
+	for (uint32_t i = 0; i < NODE_SLOTS && counter(&arena->dirty) > chunks; i++) {
 		uint32_t slot = __atomic_fetch_add(&arena->flush_hand, 1, __ATOMIC_RELAXED) % NODE_SLOTS;
 		struct vol_node *node = &arena->node[slot];
 		long result;

@@ -141,12 +141,12 @@ static long gather(struct volume *volume, struct vol_node *node, struct save *sa
 	return result;
 }
 
-/* One that was written: the tree names it, if it is still there. */
+/* One that was written: the tree names it, if it is still there. 1: it isn't. */
 static long place_one(struct volume *volume, struct save *save, const struct saved *saved)
 {
 	struct vol_node *node = &volume->arena->node[saved->slot];
 	struct vol_inode *inode;
-	long result = -ENOENT;
+	long result = 1;
 
 	VOL_TRY(hold(volume, saved->ino, &inode));
 	vol_lock(volume, &node->lock);
@@ -157,9 +157,29 @@ static long place_one(struct volume *volume, struct save *save, const struct sav
 	}
 	vol_unlock(volume, &node->lock);
 	let_go(volume, inode);
-	if (result < 0)
-		blocks_return(volume, saved->entry.block, 1);
-	return result == -ENOENT ? 0 : result;
+	return result;
+}
+
+/* Nodes first.. of the buffer stand in the blocks that were taken. A block that nothing came to name is freed as if it had been: it
+ * is free after this checkpoint. */
+static long place_run(struct volume *volume, struct save *save, uint32_t first, uint32_t count, uint32_t block)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct saved *saved = &save->nodes[first + i];
+		long result;
+
+		saved->entry.block = block + i;
+		blocks_placing(volume, BLOCKS_FOR_LOG_BUFFER);
+		result = place_one(volume, save, saved);
+		if (result)
+			blocks_free(volume, saved->entry.block, FREED_BY_CHECKPOINT);
+		blocks_named(volume, BLOCKS_FOR_LOG_BUFFER);
+		if (result < 0) {
+			blocks_give_up(volume, BLOCKS_FOR_LOG_BUFFER);
+			return result;
+		}
+	}
+	return 0;
 }
 
 static long write_saved(struct volume *volume, struct save *save)
@@ -167,20 +187,16 @@ static long write_saved(struct volume *volume, struct save *save)
 	uint32_t done = 0, first;
 
 	while (done < save->count) {
-		long taken = blocks_take(volume, save->count - done, &first), result;
+		long taken = blocks_take(volume, save->count - done, BLOCKS_FOR_LOG_BUFFER, &first), result;
 
 		VOL_TRY(taken);
-		result = volume->host->write(volume->context,
-					     volume->arena->log_buffer + (uint64_t)done * VOLUME_BLOCK,
+		result = volume->host->write(volume->context, volume->arena->log_buffer + (uint64_t)done * VOLUME_BLOCK,
 					     (uint64_t)taken * VOLUME_BLOCK, (uint64_t)first * VOLUME_BLOCK);
 		if (result < 0) {
-			blocks_return(volume, first, (uint32_t)taken);
+			blocks_give_up(volume, BLOCKS_FOR_LOG_BUFFER);
 			return result;
 		}
-		for (uint32_t i = 0; i < taken; i++) {
-			save->nodes[done + i].entry.block = first + i;
-			VOL_TRY(place_one(volume, save, &save->nodes[done + i]));
-		}
+		VOL_TRY(place_run(volume, save, done, (uint32_t)taken, first));
 		done += (uint32_t)taken;
 	}
 	save->count = 0;
@@ -299,6 +315,7 @@ long checkpoint_now(struct volume *volume, bool is_last)
 	__atomic_store_n(&arena->log_is_broken, 0, __ATOMIC_RELEASE);
 	commit_settles(volume, seal.version, seal.tag);
 	blocks_release(volume, FREED_BY_CHECKPOINT);
+	blocks_count(volume);	/* a killed process may have left that wrong */
 	return 0;
 }
 

@@ -205,7 +205,7 @@ static long commit_by_log(struct volume *volume)
 	struct log_writer writer;
 	long result;
 
-	if (__atomic_load_n(&arena->dirty, __ATOMIC_RELAXED) > FLUSH_BEFORE)
+	if (counter(&arena->dirty) > FLUSH_BEFORE)
 		VOL_TRY(cache_flush_to(volume, 0));
 	log_begin(volume, &writer);
 	VOL_TRY(names_lock(volume));

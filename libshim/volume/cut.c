@@ -215,11 +215,14 @@ long inode_truncate_locked(struct volume *volume, struct vol_inode *inode, uint6
 long inode_truncate(struct volume *volume, struct vol_inode *inode, uint64_t size)
 {
 	long result;
+	int tries = 0;
 
 	VOL_TRY(volume_make_room(volume));
-	vol_lock(volume, &inode->lock);
-	result = inode_truncate_locked(volume, inode, size);
-	vol_unlock(volume, &inode->lock);
+	do {
+		vol_lock(volume, &inode->lock);
+		result = inode_truncate_locked(volume, inode, size);
+		vol_unlock(volume, &inode->lock);
+	} while (data_tries_again(volume, result, tries++));
 	return result;
 }
 
@@ -284,11 +287,14 @@ static long punch_locked(struct volume *volume, struct vol_inode *inode, uint64_
 long inode_punch(struct volume *volume, struct vol_inode *inode, uint64_t from, uint64_t to)
 {
 	long result;
+	int tries = 0;
 
 	VOL_TRY(volume_make_room(volume));
-	vol_lock(volume, &inode->lock);
-	result = punch_locked(volume, inode, from, to);
-	vol_unlock(volume, &inode->lock);
+	do {
+		vol_lock(volume, &inode->lock);
+		result = punch_locked(volume, inode, from, to);
+		vol_unlock(volume, &inode->lock);
+	} while (data_tries_again(volume, result, tries++));
 	return result;
 }
 

@@ -222,7 +222,7 @@ static long write_piece(struct volume *volume, struct vol_inode *inode, struct p
 	__atomic_store_n(&inode->last_node, node_slot(volume, node), __ATOMIC_RELAXED);
 	node_unlock(volume, node);
 	VOL_TRY(result);
-	if (__atomic_load_n(&volume->arena->cached, __ATOMIC_RELAXED) > volume->arena->cache_size)
+	if (counter(&volume->arena->cached) > volume->arena->cache_size)
 		node_evict(volume, volume->arena->cache_size - volume->arena->cache_size / 16);
 	return 0;
 }
@@ -233,10 +233,10 @@ static long flush_excess(struct volume *volume, struct vol_inode *inode)
 	uint64_t limit = cache_dirty_limit(volume);
 	long result;
 
-	if (__atomic_load_n(&volume->arena->dirty, __ATOMIC_RELAXED) <= limit || inode->ino == VOLUME_TABLE_INO)
+	if (counter(&volume->arena->dirty) <= limit || inode->ino == VOLUME_TABLE_INO)
 		return 0;
 	result = cache_flush_to(volume, limit - limit / 4);
-	return __atomic_load_n(&volume->arena->dirty, __ATOMIC_RELAXED) > 2 * limit ? result : 0;
+	return counter(&volume->arena->dirty) > 2 * limit ? result : 0;
 }
 
 static long write_pieces(struct volume *volume, struct vol_inode *inode, struct source source, uint64_t size, uint64_t at)
@@ -335,7 +335,12 @@ long inode_write_locked(struct volume *volume, struct vol_inode *inode, const vo
 	return result;
 }
 
-/* When there is no room, blocks may wait to be free: a checkpoint makes them so. */
+/* When there is no room, blocks may wait to be free: a checkpoint makes them so, once. */
+bool data_tries_again(struct volume *volume, long result, int tries)
+{
+	return result == -ENOSPC && !tries && volume_checkpoint(volume, false) >= 0;
+}
+
 long inode_write(struct volume *volume, struct vol_inode *inode, const void *from, uint64_t size, uint64_t at, uint64_t *end)
 {
 	long result = 0;
@@ -350,9 +355,8 @@ long inode_write(struct volume *volume, struct vol_inode *inode, const void *fro
 		vol_unlock(volume, &inode->lock);
 		if (result >= 0 && end)
 			*end = begin + (uint64_t)result;
-		if (result != -ENOSPC || i)
+		if (!data_tries_again(volume, result, i))
 			return result;
-		VOL_TRY(volume_checkpoint(volume, false));
 	}
 	return result;
 }

@@ -22,6 +22,9 @@ VOL_NODISCARD long data_recut(struct volume *volume, struct vol_inode *inode);
 /* The data was changed just now. */
 void data_touch(struct volume *volume, struct vol_inode *inode);
 
+/* After a change gave that, the first time (tries 0): whether it may be different now. No lock is held. */
+bool data_tries_again(struct volume *volume, long result, int tries);
+
 /* The next node of that level from `index` on that exists: 0 and *index, 1: none; or -EIO. */
 VOL_NODISCARD long node_next(struct volume *volume, struct vol_inode *inode, uint32_t level, uint64_t *index);
 

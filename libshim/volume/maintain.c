@@ -19,7 +19,7 @@ static uint64_t get(const uint64_t *counter)
 static bool is_checkpoint_due(struct volume *volume)
 {
 	struct volume_arena *arena = volume->arena;
-	bool is_due = get(&arena->changed_nodes) > NODE_SLOTS / 2 || get(&arena->changed_inodes) > INODE_SLOTS / 2;
+	bool is_due = counter(&arena->changed_nodes) > NODE_SLOTS / 2 || counter(&arena->changed_inodes) > INODE_SLOTS / 2;
 
 	for (int kind = 0; kind < FREED_KINDS; kind++)
 		is_due |= get(&arena->freed[kind].tail) - get(&arena->freed[kind].head) > FREED_MAX / 2;
@@ -47,24 +47,62 @@ static bool is_commit_due(struct volume *volume)
 	return since && volume->host->now(volume->context).seconds - since >= COMMIT_AFTER_S;
 }
 
-/* Killed processes leave counters wrong by a little: what is counted anew while others count is right next time. */
+static uint64_t count_cached(struct volume_arena *arena, uint64_t slot)
+{
+	return bit_test(arena->node_taken, slot) ? mask_count(&arena->node[slot].valid) : 0;
+}
+
+static uint64_t count_dirty(struct volume_arena *arena, uint64_t slot)
+{
+	return bit_test(arena->node_taken, slot) ? mask_count(&arena->node[slot].dirty) : 0;
+}
+
+static uint64_t count_spare(struct volume_arena *arena, uint64_t slot)
+{
+	return bit_test(arena->node_taken, slot) ? 0 : arena->node[slot].touched;
+}
+
+/* Over all nodes that ever were; kept only if nobody counted meanwhile. */
+static void count_nodes(struct volume_arena *arena, uint64_t *counter, uint64_t (*count)(struct volume_arena *, uint64_t))
+{
+	uint64_t before = __atomic_load_n(counter, __ATOMIC_ACQUIRE), sum = 0;
+
+	for (uint64_t slot = 1; slot < arena->node_end; slot++)
+		sum += count(arena, slot);
+	__atomic_compare_exchange_n(counter, &before, sum, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+static void count_marks(uint64_t *counter, const uint64_t *bits, uint64_t end)
+{
+	uint64_t before = __atomic_load_n(counter, __ATOMIC_ACQUIRE);
+
+	__atomic_compare_exchange_n(counter, &before, bits_count(bits, end), false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+/* Killed processes leave counters wrong by a little. */
 static void count_anew(struct volume *volume)
 {
 	struct volume_arena *arena = volume->arena;
-	uint64_t cached = 0, dirty = 0, spare = 0;
 
-	for (uint64_t slot = bits_next(arena->node_taken, 1, NODE_SLOTS); slot < NODE_SLOTS;
-	     slot = bits_next(arena->node_taken, slot + 1, NODE_SLOTS)) {
-		cached += mask_count(&arena->node[slot].valid);
-		dirty += mask_count(&arena->node[slot].dirty);
+	count_nodes(arena, &arena->cached, count_cached);
+	count_nodes(arena, &arena->dirty, count_dirty);
+	count_nodes(arena, &arena->spare, count_spare);
+	count_marks(&arena->changed_nodes, arena->node_changed, NODE_SLOTS);
+	count_marks(&arena->changed_inodes, arena->inode_changed, INODE_SLOTS);
+}
+
+/* Buffers of killed threads, and the blocks that these had taken. */
+static void take_back(struct volume *volume)
+{
+	for (uint32_t i = 0; i < STAGINGS; i++) {
+		struct vol_lock *lock = &volume->arena->staging[i];
+
+		if (!vol_lock_is_dead(volume, lock))
+			continue;
+		vol_lock(volume, lock);
+		blocks_give_up(volume, i);
+		vol_unlock(volume, lock);
 	}
-	for (uint64_t slot = 1; slot < NODE_SLOTS; slot++)
-		spare += bit_test(arena->node_taken, slot) ? 0 : arena->node[slot].touched;
-	__atomic_store_n(&arena->spare, spare, __ATOMIC_RELAXED);
-	__atomic_store_n(&arena->cached, cached, __ATOMIC_RELAXED);
-	__atomic_store_n(&arena->dirty, dirty, __ATOMIC_RELAXED);
-	__atomic_store_n(&arena->changed_nodes, bits_count(arena->node_changed, NODE_SLOTS), __ATOMIC_RELAXED);
-	__atomic_store_n(&arena->changed_inodes, bits_count(arena->inode_changed, INODE_SLOTS), __ATOMIC_RELAXED);
 }
 
 long volume_maintain(struct volume *volume)
@@ -77,12 +115,13 @@ long volume_maintain(struct volume *volume)
 		return 0;
 	}
 	VOL_TRY(arena_may_change(volume));
+	take_back(volume);
 	count_anew(volume);
 	if (is_checkpoint_wanted(volume))
 		result = volume_checkpoint(volume, false);
 	else if (is_commit_due(volume))
 		result = volume_commit(volume);
-	if (get(&arena->dirty) > cache_dirty_limit(volume) && result >= 0)
+	if (counter(&arena->dirty) > cache_dirty_limit(volume) && result >= 0)
 		result = cache_flush_to(volume, cache_dirty_limit(volume) / 2);
 	node_evict(volume, arena->cache_size);
 	return result;
@@ -94,7 +133,7 @@ void volume_usage(struct volume *volume, struct volume_usage *usage)
 
 	*usage = (struct volume_usage){
 		.blocks = __atomic_load_n(&arena->block_count, __ATOMIC_RELAXED),
-		.inodes_used = get(&arena->inodes_used), .cached = get(&arena->cached), .dirty = get(&arena->dirty),
+		.inodes_used = get(&arena->inodes_used), .cached = counter(&arena->cached), .dirty = counter(&arena->dirty),
 		.cache_size = arena->cache_size * VOLUME_BLOCK,
 	};
 	usage->blocks_used = usage->blocks - __atomic_load_n(&arena->block_free, __ATOMIC_RELAXED) + usage->dirty;

@@ -11,7 +11,7 @@
 #include "mount.h"
 #include "node_pool.h"
 
-enum { DIRECTORY = 0040000, MODE_MASK = 07777, ZEROS = STAGING_BLOCKS };
+enum { DIRECTORY = 0040000, MODE_MASK = 07777 };
 
 /* Reads one of the two checkpoints: 1: it is right, 0: it is not ours, or torn, or zeros; *is_like: its head looks like one. */
 static long read_checkpoint(struct volume *volume, uint32_t which, struct volume_seal *seal, struct volume_checkpoint *body,
@@ -69,7 +69,7 @@ static void forget_marks(struct volume *volume)
 		arena->inode[slot].flags &= ~(uint32_t)(INODE_UNLOGGED | INODE_LOGGING | INODE_CUTTING);
 		arena->inode[slot].cut = arena->inode[slot].cut_logging = 0;
 	}
-	for (uint64_t slot = 1; slot < NODE_SLOTS; slot++) {
+	for (uint64_t slot = 1; slot < arena->node_end; slot++) {
 		struct vol_node *node = &arena->node[slot];
 		struct vol_inode *inode = node->is_used ? inode_find(volume, node->ino) : NULL;
 

@@ -92,7 +92,7 @@ static void empty(struct volume *volume, struct vol_node *node, bool is_freed)
 	node_begin(node);
 	__atomic_fetch_sub(&arena->cached, mask_count(&node->valid), __ATOMIC_RELAXED);
 	node->valid = (struct mask){ 0 };
-	if (is_freed && __atomic_load_n(&arena->spare, __ATOMIC_RELAXED) + node->touched <= arena->cache_size / 16) {
+	if (is_freed && counter(&arena->spare) + node->touched <= arena->cache_size / 16) {
 		__atomic_fetch_add(&arena->spare, node->touched, __ATOMIC_RELAXED);
 	} else if (node->touched) {
 		volume->host->forget(volume->context, node_window(volume, node), WINDOW);
@@ -178,7 +178,7 @@ static bool evict_next(struct volume *volume, bool is_slot_wanted)
 
 void node_evict(struct volume *volume, uint64_t chunks)
 {
-	while (__atomic_load_n(&volume->arena->cached, __ATOMIC_RELAXED) > chunks)
+	while (counter(&volume->arena->cached) > chunks)
 		if (!evict_next(volume, false))
 			return;
 }
@@ -195,6 +195,8 @@ long node_take_slot(struct volume *volume, struct vol_node **node)
 		if (slot < NODE_SLOTS && bit_set(arena->node_taken, slot)) {
 			*node = &arena->node[slot];
 			vol_lock(volume, &(*node)->lock);
+			if (slot >= __atomic_load_n(&arena->node_end, __ATOMIC_RELAXED))
+				__atomic_store_n(&arena->node_end, (uint32_t)slot + 1, __ATOMIC_RELAXED);
 			__atomic_fetch_sub(&arena->spare, (*node)->touched, __ATOMIC_RELAXED);
 			return 0;
 		}
