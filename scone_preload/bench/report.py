@@ -40,7 +40,7 @@ def lines_of(result: Result) -> Iterator[tuple[str, ...]]:
     """The table's rows for one result: the wrapped modes, then the peers, and the wrapped modes over each peer."""
     title = result.row.title
     for at, figure in enumerate(result.row.figures):
-        for mode, base in comparisons(result.row):
+        for mode, base in comparisons(result.row, figure):
             finding = find(result, figure, mode, base)
             if finding is None:
                 continue
@@ -59,10 +59,10 @@ def lines_of(result: Result) -> Iterator[tuple[str, ...]]:
             title = ""
 
 
-def comparisons(row: Row) -> list[tuple[Mode, Mode]]:
-    """Which modes of a row are compared with which."""
+def comparisons(row: Row, figure: Figure) -> list[tuple[Mode, Mode]]:
+    """Which modes of a row are compared with which: with a peer only where the figure has a limit for that."""
     peers = [peer for peer in row.modes if peer in PEERS]
-    over = [(mode, peer) for peer in peers for mode in WRAPPED]
+    over = [(mode, peer) for peer in peers if peer in figure.peers for mode in WRAPPED]
     return [*((mode, Mode.NATIVE) for mode in (*WRAPPED, *peers)), *over]
 
 
@@ -90,7 +90,7 @@ def one_json(result: Result) -> dict[str, object]:
         entry: dict[str, object] = {"unit": figure.unit, "against": figure.against.value}
         for mode in result.row.modes:
             entry[mode.value] = {"samples": series(result, figure, mode)}
-        for mode, base in comparisons(result.row):
+        for mode, base in comparisons(result.row, figure):
             finding = find(result, figure, mode, base)
             if finding is not None:
                 name = mode.value if base is Mode.NATIVE else f"{mode.value} over {base.value}"

@@ -78,6 +78,17 @@ def test_p8_a_quick_run_of_files_measures_native_and_its_peers(
     assert not mounts()
 
 
+@pytest.mark.parametrize("row", ["file-read-cold", "file-seq-write", "sqlite-commit-wal", "redis-aof-always-p1"])
+def test_p8_a_quick_run_of_files_measures_volumes(tmp_path: Path, row: str) -> None:
+    with nothing_left_behind(10):
+        done = bench("--quick", "--rounds", "1", "--modes", ",".join(MODES), "--json", tmp_path / "all.json", row)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "all.json").read_text())[row]
+    for figure in report["figures"].values():
+        assert {mode for mode in figure if mode in MODES and figure[mode]["samples"]} == MODES
+    assert report["facts"]["sync"]["calls"] > 1
+
+
 def mounts() -> list[str]:
     """What gocryptfs has mounted for some benchmark."""
     lines = Path("/proc/mounts").read_text().splitlines()
