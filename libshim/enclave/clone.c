@@ -154,6 +154,8 @@ static long clone_by_flags(struct frame *frame, struct request *request)
 {
 	if (thread_self()->signal_pending)
 		return -GATE_RESTART;
+	if (enclave.has_volumes)
+		TRY(volumes_namespace_check(__NR_clone, request->flags));
 	if (request->flags & CLONE_VM)
 		return clone_in_memory(frame, request);
 	return fork_process(frame, request);

@@ -70,6 +70,7 @@ struct thread {
 	uint64_t map;			/* the mapping that holds this struct and its stacks */
 	uint64_t map_size;
 	void    *memory_files;		/* of a vfork child, which has no descriptors here: what it opened for its exec (memory_file.c) */
+	uint64_t who[40];	/* of a vfork child: whom volumes ask about permissions */
 	uint64_t clock_cycles;	/* when volumes last asked for the time, and what it was */
 	int64_t  clock_seconds, clock_nanoseconds;
 	uint64_t fault;		/* where volumes_fault() last let the program go on */

@@ -179,7 +179,12 @@ static void hold_drop(struct mount *mount, uint32_t i, const struct hold *seen)
 		object_put(mount, seen);
 }
 
-void holds_reap(struct mount *mount)
+static bool is_dead(struct mount *mount, uint32_t process, bool is_thorough)
+{
+	return is_thorough ? !volume_host.is_alive(mount, process) : gate2(__NR_tkill, process, 0) == -ESRCH;
+}
+
+void holds_reap(struct mount *mount, bool is_thorough)
 {
 	struct holds *holds = holds_of(mount);
 	uint32_t alive = process_number(), dead = 0;
@@ -189,7 +194,7 @@ void holds_reap(struct mount *mount)
 
 		if (!seen.kind || seen.process == alive)
 			continue;
-		if (seen.process != dead && volume_host.is_alive(mount, seen.process)) {
+		if (seen.process != dead && !is_dead(mount, seen.process, is_thorough)) {
 			alive = seen.process;
 			continue;
 		}
@@ -324,7 +329,7 @@ void volumes_clone_end(uint64_t serial, long child, bool has_own_memory)
 			pending_drop(&mounts[i], serial);
 	if (__atomic_add_fetch(&clones, 1, __ATOMIC_RELAXED) % CLONES_A_REAP == 0)
 		for (uint32_t i = 0; i < mount_count; i++)
-			holds_reap(&mounts[i]);
+			holds_reap(&mounts[i], false);
 }
 
 void volumes_child_begin(uint32_t parent, uint64_t serial, bool has_own_memory)

@@ -93,8 +93,8 @@ NODISCARD long hold_map(struct mount *mount, enum hold_kind kind, struct vol_ino
 /* This process's hold of that kind on the object goes, with its user. */
 void hold_release(struct mount *mount, enum hold_kind kind, const void *object);
 
-/* Gives back what dead processes held. */
-void holds_reap(struct mount *mount);
+/* Gives back what dead processes held; is_thorough: also of those that nobody has waited for, which takes longer to find out. */
+void holds_reap(struct mount *mount, bool is_thorough);
 
 /* All holds, or those of that kind, that this process has go, with their users. */
 void holds_drop_all(struct mount *mount);
@@ -116,6 +116,7 @@ extern const struct fd_ops volume_file_ops;
 /* A use of what a descriptor stands for: none of a volume when open is NULL. */
 struct use {
 	struct open_file *open;
+	bool is_lost;			/* it was a volume's, but nobody knows which */
 	struct open_file guest;
 };
 

@@ -157,7 +157,7 @@ long file_flock(struct open_file *open, uint32_t operation)
 	if (result != -EAGAIN)
 		return result;
 	for (;;) {
-		holds_reap(open->mount);	/* whoever has it may be dead */
+		holds_reap(open->mount, true);	/* whoever has it may be dead */
 		result = lock_flock(volume_of(open), open->file, kind);
 		if (result != -EAGAIN || operation & LOCK_NB_)
 			return result;

@@ -6,11 +6,14 @@
  */
 #include <linux/mman.h>
 #include <linux/resource.h>
+#include <linux/sched.h>
 #include <asm/stat.h>
 #include "volume_inner.h"
 
 enum { SOL_SOCKET_ = 1, SCM_RIGHTS_ = 1, MSG_CMSG_CLOEXEC_ = 0x40000000, MSG_CTRUNC_ = 8, GROUPS_MAX = 64, NUMBERS_MAX = 1 << 20,
        NAME_AT = 19, BLIND_MAX = 256 };
+
+_Static_assert(sizeof(((struct thread *)0)->who) >= sizeof(struct vol_who), "a vfork child's");
 
 struct mount mounts[CTL_VOLUMES_MAX];
 uint32_t mount_count;
@@ -154,7 +157,7 @@ void volumes_adopt(bool is_executed)
 	for (uint32_t i = 0; i < mount_count; i++) {
 		holds_drop_own(&mounts[i], HOLD_MAP);
 		holds_drop_own(&mounts[i], HOLD_MAP_WRITING);
-		holds_reap(&mounts[i]);
+		holds_reap(&mounts[i], false);
 	}
 }
 
@@ -197,6 +200,13 @@ bool mount_is_behind(const char *path)
 	return false;
 }
 
+long volumes_namespace_check(uint32_t nr, uint64_t flags)
+{
+	if (!(flags & CLONE_NEWPID))
+		return 0;
+	return volume_refuse(&mounts[0], nr, "with a volume there is one pid namespace", -EPERM);
+}
+
 /* ---- who asks ---- */
 
 void limit_changed(void)
@@ -212,23 +222,27 @@ void who_changed(void)
 	__atomic_store_n(&who_is_known, false, __ATOMIC_RELEASE);
 }
 
-static void who_find(void)
+static void who_find(struct vol_who *found)
 {
 	uint32_t groups[GROUPS_MAX * 16];
 	long count = gate2(__NR_getgroups, sizeof groups / sizeof *groups, groups);
 
-	who.uid = (uint32_t)gate1(__NR_setfsuid, -1);
-	who.gid = (uint32_t)gate1(__NR_setfsgid, -1);
-	who.group_count = count < 0 ? 0 : count > GROUPS_MAX ? GROUPS_MAX : (uint32_t)count;
-	memcpy(who.groups, groups, who.group_count * sizeof *groups);
+	found->uid = (uint32_t)gate1(__NR_setfsuid, -1);
+	found->gid = (uint32_t)gate1(__NR_setfsgid, -1);
+	found->group_count = count < 0 ? 0 : count > GROUPS_MAX ? GROUPS_MAX : (uint32_t)count;
+	memcpy(found->groups, groups, found->group_count * sizeof *groups);
 }
 
 const struct vol_who *who_asks(void)
 {
+	if (unlikely(thread_self()->is_guest)) {
+		who_find((struct vol_who *)thread_self()->who);
+		return (struct vol_who *)thread_self()->who;
+	}
 	if (likely(__atomic_load_n(&who_is_known, __ATOMIC_ACQUIRE)))
 		return &who;
 	mutex_lock(&who_lock);
-	who_find();
+	who_find(&who);
 	__atomic_store_n(&who_is_known, true, __ATOMIC_RELEASE);
 	mutex_unlock(&who_lock);
 	return &who;

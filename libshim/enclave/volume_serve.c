@@ -156,6 +156,13 @@ static __attribute__((noinline)) long serve_outside(const struct frame *frame, c
 	return here.nr == __NR_chdir ? chdir_outside(&here, is_asked) : go_on(&here, is_asked);
 }
 
+static bool is_root(uint64_t path)
+{
+	char text[2];
+
+	return copy_string(text, (const char *)path, sizeof text) == 1 && text[0] == '/';
+}
+
 static long serve_one(struct frame *frame, const struct call_shape *shape, bool is_asked)
 {
 	static const struct path_call other = { NULL, LAST_FOLLOW, NO_FLAGS, false, EOPNOTSUPP };
@@ -172,6 +179,8 @@ static long serve_one(struct frame *frame, const struct call_shape *shape, bool 
 			return result;
 		}
 	}
+	if (!spot.mount && frame->nr == __NR_chroot && !is_root(frame->arg[0]))
+		return volume_refuse(&mounts[0], __NR_chroot, "with a volume there is one root directory", -EPERM);
 	if (!spot.mount)
 		return spot.is_moved || frame->nr == __NR_chdir ? serve_outside(frame, &spot, i, is_asked) : go_on(frame, is_asked);
 	if (call->serve)
@@ -258,6 +267,8 @@ static long serve_process(struct frame *frame, bool is_asked)
 {
 	long result = go_on(frame, is_asked);
 
+	if (thread_self()->is_guest)		/* a process of its own: its parent's stay as they are */
+		return result;
 	if (frame->nr == __NR_setrlimit || frame->nr == __NR_prlimit64)
 		limit_changed();
 	else if (frame->nr == __NR_umask)
@@ -279,7 +290,7 @@ static bool receives(uint32_t nr)
 
 bool volumes_meet(uint32_t nr)
 {
-	return call_shapes[nr].path_args || nr == __NR_getcwd || is_of_process(nr) || nr == __NR_sync ||
+	return call_shapes[nr].path_args || nr == __NR_getcwd || nr == __NR_unshare || nr == __NR_setns || is_of_process(nr) || nr == __NR_sync ||
 	       receives(nr) || nr == __NR_sendmsg || nr == __NR_bind || nr == __NR_connect || maps_meet(nr);
 }
 
@@ -298,6 +309,10 @@ long volumes_serve(struct frame *frame, const struct call_shape *shape)
 		return serve_getcwd(frame, is_asked);
 	if (is_of_process(nr))
 		return serve_process(frame, is_asked);
+	if (nr == __NR_unshare)
+		TRY(volumes_namespace_check(nr, frame->arg[0]));
+	if (nr == __NR_setns)		/* of no type: of whatever type the descriptor is */
+		TRY(volumes_namespace_check(nr, frame->arg[1] ? frame->arg[1] : ~0UL));
 	if (nr == __NR_sync)
 		volumes_sync();
 	if (nr == __NR_bind || nr == __NR_connect)

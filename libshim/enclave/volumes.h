@@ -31,6 +31,9 @@ long volumes_serve(struct frame *frame, const struct call_shape *shape);
  * of them is a volume's. */
 long volumes_serve_guest(struct frame *frame, const struct call_shape *shape);
 
+/* Would it put processes into another pid namespace? Locks and holds know each other by number: 0, or -EPERM, told. */
+NODISCARD long volumes_namespace_check(uint32_t nr, uint64_t flags);
+
 /* Around a clone that makes a process: what is open counts for the child before it runs. `child` is the number of the child,
  * or an error; `serial` is what begin gave. */
 uint64_t volumes_clone_begin(bool has_own_memory);

@@ -26,7 +26,7 @@ def build_volume_library(compiler: Compiler, libshim: Path, target: Path, root: 
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as folder:
         jobs = [(source, Path(folder, f"{source.stem}.o")) for source in sources]
         with ThreadPoolExecutor(JOBS) as pool:
-            list(pool.map(lambda job: compiler.run(_arguments(*job, libshim, root)), jobs))
+            list(pool.map(lambda job: compiler.run(_arguments(job[0], job[1], libshim, root)), jobs))
         made = Path(folder, "libvolume.so")
         compiler.run([*LINK, "-o", str(made), *(str(place) for _, place in jobs), CIPHERS])
         os.replace(made, target)  # noqa: PTH105

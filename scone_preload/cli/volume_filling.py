@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from scone_preload.cli.progress import progress
 from scone_preload.cli.volume_session import Row, Session, say, show
 from scone_preload.errors import NotAVolume, UserError, VolumeError
 from scone_preload.policy.quoting import quote
@@ -29,22 +30,22 @@ def import_tree(session: Session) -> None:
         raise UserError("not a directory", source, "name the directory to be imported")
     if os.path.commonpath((source, directory)) in (source, directory):
         raise NotAVolume("one of the two is inside of the other", f"{source}, {directory}", "name another directory")
-    done = 0
-    with _wrapped(session, directory, importing.__file__, source, directory) as process, _bar(session) as bar:
+    total, done, failed = 0, 0, ""
+    with _wrapped(session, directory, importing.__file__, source, directory) as process, progress("import") as advance:
         for kind, text in _lines(process):
             if kind == "total":
-                bar.total = int(text)
+                total = int(text)
             elif kind == "done":
                 done += int(text)
-                bar.show(done)
+                advance(done, total)
             elif kind == "note":
                 say(text)
             elif kind == "failed":
-                bar.failed = text
+                failed = text
     if process.returncode != 0:
-        if not bar.failed:
+        if not failed:
             raise VolumeError("import was stopped", directory, "see above; the same command goes on where it ended")
-        raise VolumeError("import stopped", bar.failed, "the same command goes on where it ended")
+        raise VolumeError("import stopped", failed, "the same command goes on where it ended")
     row: Row = {"source": source, "directory": directory, "bytes": done}
     session.report(
         row, f"{directory} holds {done} bytes of {source}; check it, then remove those: they are in the clear"
@@ -70,35 +71,6 @@ def bench(session: Session) -> None:
         shutil.rmtree(plain)
         shutil.rmtree(directory)
     _compare(session, native, shielded)
-
-
-class _Bar:
-    """How far it is: on a terminal only."""
-
-    def __init__(self, is_shown: bool) -> None:
-        self.total = 0
-        self.failed = ""
-        self._is_shown = is_shown
-
-    def show(self, done: int) -> None:
-        if self._is_shown:
-            share = min(done / self.total, 1.0) if self.total else 1.0
-            filled = "#" * int(share * 40)
-            sys.stderr.write(f"\r{share:4.0%} [{filled:<40}] {done / MIB:,.0f} of {self.total / MIB:,.0f} MiB ")
-            sys.stderr.flush()
-
-    def end(self) -> None:
-        if self._is_shown:
-            sys.stderr.write("\r\033[K")
-
-
-@contextmanager
-def _bar(session: Session) -> Iterator[_Bar]:
-    bar = _Bar(os.isatty(2) and not session.has("--json"))
-    try:
-        yield bar
-    finally:
-        bar.end()
 
 
 @contextmanager

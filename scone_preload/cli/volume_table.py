@@ -61,5 +61,6 @@ Commands:
 ENDING = """
 A volume is used by one scone-wrap, with all of its processes, or one of these commands at a time.
 
-Exit status: 0 done, 1 done but for what is damaged, 125 refused, with the reason and the remedy, 124 an older state than its anchor, 123 our bug.
+Exit status: 0 done, 1 done but for what is damaged, 125 refused, with the reason and the remedy, 124 an older state
+than its anchor, 123 our bug.
 """

@@ -7,6 +7,7 @@ verify.py counts, salvage.py leaves a hole).
 
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -70,6 +71,9 @@ class Log:
     commits: tuple[Commit, ...] = ()
     unfinished: int = 0
     broken: Bad | None = None
+
+
+Doubt = Callable[[Bad], None]
 
 
 class Container:
@@ -169,14 +173,17 @@ class Container:
 
     # ---- the log ----
 
-    def log(self, slot: Slot) -> Log:
-        """The commits behind a checkpoint, in their order."""
+    def log(self, slot: Slot, doubt: Doubt | None = None) -> Log:
+        """The commits behind a checkpoint, in their order.
+
+        With `doubt`, a batch that doesn't open but that another one follows is taken for what it seems to say, and told.
+        """
         if slot.checkpoint is None or slot.checkpoint.is_clean:
             return Log()
         commits: list[Commit] = []
         pending: list[Batch] = []
         before, at = slot.seal, slot.checkpoint.log_at
-        while isinstance(batch := self._batch(at, before), Batch):
+        while isinstance(batch := self._batch(at, before, doubt), Batch):
             pending.append(batch)
             before, at = batch.seal, batch.behind
             if batch.is_last:
@@ -185,7 +192,7 @@ class Container:
                 pending = []
         return Log(tuple(commits), len(pending), batch)
 
-    def _batch(self, at: int, before: Seal) -> Batch | Bad | None:
+    def _batch(self, at: int, before: Seal, doubt: Doubt | None = None) -> Batch | Bad | None:
         """The batch that follows `before`, or None; Bad: something there says to be it, and isn't."""
         places = [0] if at >= self.log_blocks else [at, 0] if at else [0]
         worst = None
@@ -194,7 +201,21 @@ class Container:
             if isinstance(found, Batch):
                 return found
             worst = worst or found
-        return worst
+        return self._doubtful(worst, doubt) if worst and doubt else worst
+
+    def _doubtful(self, bad: Bad, doubt: Doubt) -> Batch | Bad:
+        """A batch that doesn't open, if the one behind it is bound to it: so it once was whole."""
+        raw = self.raw(bad.block, bad.count)
+        seal = layout.parse_seal(raw.ljust(SEAL.size, b"\0"))
+        behind = bad.block - LOG_BLOCK + seal.blocks
+        if bad.is_ours or not isinstance(self._batch(behind, seal), Batch):
+            return bad
+        doubt(bad)
+        try:
+            is_last, items = layout.parse_batch(self.unchecked(seal.nonce, raw[SEAL.size : SEAL.size + seal.size]))
+        except ValueError:
+            is_last, items = False, ()
+        return Batch(seal, bad.block, behind, is_last, items)
 
     def _batch_at(self, at: int, before: Seal) -> Batch | Bad | None:
         head = self.raw(LOG_BLOCK + at)

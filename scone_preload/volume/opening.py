@@ -206,6 +206,7 @@ def _make(asked: Asked, directory: str, keys: Keys, say: Say, make_slot: MakeSlo
                 store.forget(before)
             store.register(volume_id, state_of(core.durable()), directory)
         container.settle()
+        core.where = container.path
         anchor = store.held_anchor(volume_id) if store is not None else None
         key.close()
         undo.pop_all()

@@ -18,7 +18,7 @@ from scone_preload.volume.layout import BLOCK, ENTRY, ROOT_INO, TABLE_INO, Check
 from scone_preload.volume.reading import REMEDY
 from scone_preload.volume.target import Target
 from scone_preload.volume.tree import Damage, State, Tree, state_behind
-from scone_preload.volume.verify import CHECKPOINT, Advance, Problem, records
+from scone_preload.volume.verify import CHECKPOINT, LOG, UNSYNCED, Advance, Problem, records
 
 LOST = b"/lost+found"
 DOUBTFUL = "doesn't open; what it seems to say was followed, but names, owners and times in it may be forged"
@@ -31,6 +31,7 @@ class DoubtfulTree(Tree):
 
     def __init__(self, container: Container, table: Record, commits: Iterable[Commit], tell: Tell) -> None:
         self.tell = tell
+        self._followed: dict[int, tuple[int, int, int]] = {}  # block -> as what: forged nodes could go round for ever
         super().__init__(container, table, commits)
 
     def open_chunk(self, ino: int, level: int, index: int, entry: Entry, *, is_clear: bool) -> bytes | Bad:
@@ -38,7 +39,7 @@ class DoubtfulTree(Tree):
         if isinstance(opened, bytes) or (ino != TABLE_INO and level == 0):
             return opened
         raw = self.container.raw(entry.block) if entry.block >= self.container.first_block else b""
-        if len(raw) != BLOCK:
+        if len(raw) != BLOCK or self._followed.setdefault(entry.block, (ino, level, index)) != (ino, level, index):
             return opened
         what = f"node of level {level}" if level else "part of the inode table"
         self.tell(Problem(f"({what}, inode {ino})", 0, 0, entry.block, 1, DOUBTFUL))
@@ -138,11 +139,25 @@ def _state(container: Container, tell: Tell) -> State:
     for slot in (*whole, *guessed):
         if slot.checkpoint is None:
             continue
-        state = state_behind(container, slot)
+        doubts: list[Bad] = []
+        state = state_behind(container, slot, doubts.append)
         if any(records(DoubtfulTree(container, slot.checkpoint.table, state.commits, lambda _: None))):
+            _tell_log(state, doubts, tell)
             return state
     rule = "nothing can be salvaged: no checkpoint leads to the inode table"
     raise VolumeDamaged(rule, f"container bytes {2 * BLOCK}..{4 * BLOCK - 1}", REMEDY)
+
+
+def _tell_log(state: State, doubts: list[Bad], tell: Tell) -> None:
+    for bad in doubts:
+        tell(Problem(LOG, 0, 0, bad.block, bad.count, f"a batch that {DOUBTFUL}"))
+    if state.log.broken:
+        tell(
+            Problem(LOG, 0, 0, state.log.broken.block, state.log.broken.count, f"{state.log.broken.why}: the log ends")
+        )
+    if state.dropped:
+        why = f"{state.dropped.bad.why}: so all of the last commit is left out ({UNSYNCED})"
+        tell(Problem(f"(inode {state.dropped.ino})", state.dropped.start, BLOCK, state.dropped.bad.block, 1, why))
 
 
 def _guessed(container: Container, slot: Slot) -> Slot:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from stat import S_ISDIR
 
 from scone_preload.volume import layout
-from scone_preload.volume.container import Bad, Commit, Container, Log, Slot
+from scone_preload.volume.container import Bad, Commit, Container, Doubt, Log, Slot
 from scone_preload.volume.layout import (
     BLOCK,
     FAN,
@@ -310,13 +310,14 @@ class State:
         return self.commits[-1].tag if self.commits else self.slot.seal.tag
 
 
-def state_behind(container: Container, slot: Slot) -> State:
+def state_behind(container: Container, slot: Slot, doubt: Doubt | None = None) -> State:
     """The state that a mount makes of a checkpoint and its log.
 
     The last commit only counts if all its chunks open: else its sync had not ended. It had where another one was begun.
+    `doubt`: as Container.log has it.
     """
     assert slot.checkpoint, "one that opened"
-    log, table = container.log(slot), slot.checkpoint.table
+    log, table = container.log(slot, doubt), slot.checkpoint.table
     tree = Tree(container, table, log.commits)
     if log.commits and not log.unfinished and (damage := _unwritten(tree, log.commits[-1])):
         commits = log.commits[:-1]

@@ -29,6 +29,12 @@ KNOWN = {
     ("memory", "allocations_beyond_the_limit_fail_with_enomem"): "the arena counts for RLIMIT_AS",
 }
 
+# By chance, also outside of volumes under a policy: what the helper has under way ends when another thread executes.
+BY_CHANCE = {
+    ("tables", "a_thread_apart_may_exec", Mode.RING),
+    ("tables", "a_thread_apart_makes_children_and_ends_the_process", Mode.RING),
+}
+
 
 def _cases() -> list[tuple[str, str]]:
     found = []
@@ -65,7 +71,7 @@ def keystore(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 
 @pytest.mark.parametrize("mode", WRAPPED, ids=lambda mode: mode.value)
 @pytest.mark.parametrize(("program", "case"), _cases(), ids=lambda name: name.replace("_", " "))
-def test_a_case_holdsrun_in_volume(
+def test_a_case_holds_in_a_volume(
     program: str,
     case: str,
     mode: Mode,
@@ -76,6 +82,8 @@ def test_a_case_holdsrun_in_volume(
 ) -> None:
     if (program, case) in KNOWN:
         request.applymarker(pytest.mark.xfail(strict=True, reason=KNOWN[program, case]))
+    if (program, case, mode) in BY_CHANCE:
+        request.applymarker(pytest.mark.xfail(strict=False, reason="a read ends with EINTR at an exec"))
     outcome = run_in_volume(mode, [built[program], case], tmp_path, keystore)
     if outcome.status == SKIPPED:
         pytest.skip(outcome.out.decode().strip().removeprefix("skip: "))

@@ -318,3 +318,21 @@ def wait_closed(user: User) -> None:
     """Nobody has the volume any more: the last run's host has closed it."""
     lock = ["flock", "-n", str(user.container()), "true"]
     wait_until(lambda: subprocess.run(lock, check=False).returncode == 0, "the volume to be closed")
+
+
+def test_a_full_disk_is_told_and_loses_nothing_that_was_synced(me: User) -> None:
+    me.volume.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "none", me.volume], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no mount here: {mounted.stderr.decode().strip()}")
+    try:
+        me.ok(f"echo kept > {me.volume}/f; sync")
+        status, _, err = me.run("/bin/sh", "-c", f"head -c 20000000 /dev/zero | tr '\\0' x > {me.volume}/g")
+        assert status != 0
+        assert "No space left on device" in err
+        assert me.ok(f"cat {me.volume}/f") == "kept\n"
+        wait_closed(me)
+    finally:
+        wait_until(lambda: subprocess.run(["umount", me.volume], check=False).returncode == 0, "the host's end")

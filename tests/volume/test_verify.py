@@ -249,3 +249,22 @@ def test_a_link_in_the_target_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="can't be written"):
         exported(writer, to, resume=True)
     assert list(elsewhere.iterdir()) == []
+
+
+def test_salvage_goes_on_behind_a_bad_batch_that_others_follow(tmp_path: Path) -> None:
+    writer = rich(tmp_path / "v")
+    for name in (b"a", b"b", b"c"):
+        writer.write(writer.make(ROOT_INO, name, FILE), name * 5000)
+        writer.commit()
+    whole = everything_in_export(writer, tmp_path / "whole")
+    flip(writer.path, (LOG_BLOCK + 1) * BLOCK + 48 + 8 + 16 + 8)  # a block's number in the second commit's first entry
+    assert any(problem.path == "(log)" for problem in problems(writer))
+    told = salvaged(writer, tmp_path / "to")
+    assert ("(log)", LOG_BLOCK + 1) in [(problem.path, problem.block) for problem in told]
+    saved = everything_in(tmp_path / "to")
+    assert (saved["a"], saved["c"]) == (whole["a"], whole["c"])
+    assert set(saved) == set(whole)
+    flip(writer.path, (LOG_BLOCK + 3) * BLOCK + 60)  # where the log ended anyway
+    writer.put(LOG_BLOCK + 2, os.urandom(BLOCK))
+    salvaged(writer, tmp_path / "less")
+    assert "c" not in everything_in(tmp_path / "less")
