@@ -317,7 +317,10 @@ static void op_copy_range(const struct choice *c, int side, struct result *r)
 static void op_sendfile(const struct choice *c, int side, struct result *r)
 {
 	off_t from = c->at / 2;
+	struct stat one, other;
 
+	if (fstat(fd_of(c, side), &one) == 0 && fstat(slots[c->slot_2][side], &other) == 0 && one.st_ino == other.st_ino)
+		return;		/* into itself: what that gives is chance */
 	r->value = sendfile(slots[c->slot_2][side], fd_of(c, side), c->how & 1 ? &from : NULL, c->size);
 }
 
@@ -371,8 +374,9 @@ static void op_map_write(const struct choice *c, int side, struct result *r)
 		return;
 	if (c->how & 4)
 		r->value = msync(map->at, map->size, MS_SYNC);
-	else
-		r->value = futimens(map->fd, (const struct timespec[2]){ { 1, 1 }, { 1, 1 } });	/* when it gets its time is free */
+	/* When a written page sets the time is the kernel's affair; what is set afterwards has to stay. */
+	if (r->value == 0)
+		r->value = futimens(map->fd, (const struct timespec[2]){ { 1, 1 }, { 1, 1 } });
 }
 
 static void op_map_private(const struct choice *c, int side, struct result *r)
