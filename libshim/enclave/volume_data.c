@@ -248,14 +248,18 @@ long file_cut(struct open_file *open, int64_t size)
 /* Room is not kept for what is written later. */
 static long allocate(struct open_file *open, uint32_t mode, uint64_t at, uint64_t size)
 {
+	long result;
 
 	if (mode & FALLOC_FL_PUNCH_HOLE)
 		return inode_punch(volume_of(open), open->inode, at, at + size);
 	if (mode & FALLOC_FL_ZERO_RANGE)
 		TRY(inode_punch(volume_of(open), open->inode, at, at + size));
-	if (mode & FALLOC_FL_KEEP_SIZE || at + size <= open->inode->record.size)
-		return 0;
-	return inode_truncate(volume_of(open), open->inode, at + size);
+	if (!(mode & FALLOC_FL_KEEP_SIZE) && at + size > open->inode->record.size)
+		return inode_truncate(volume_of(open), open->inode, at + size);
+	vol_lock(volume_of(open), &open->inode->lock);
+	result = inode_truncate_locked(volume_of(open), open->inode, open->inode->record.size);	/* for its times */
+	vol_unlock(volume_of(open), &open->inode->lock);
+	return result;
 }
 
 long file_allocate(struct open_file *open, uint32_t mode, int64_t at, int64_t size)

@@ -69,6 +69,13 @@ static long wait_ended(void)
 	return signal_restarts(thread_self()) ? -GATE_RESTART : -EINTR;
 }
 
+/* One that only dead processes had is not noticed by itself. */
+static bool is_open_file_in_the_way(struct open_file *open, struct vol_range range)
+{
+	lock_test(volume_of(open), open->inode, &range);
+	return range.type != F_UNLCK && !range.pid;
+}
+
 static long lock_change(struct open_file *open, const struct vol_range *range, bool waits)
 {
 	struct volume *volume = volume_of(open);
@@ -77,6 +84,10 @@ static long lock_change(struct open_file *open, const struct vol_range *range, b
 	TRY(may_lock(open, range));
 	for (;;) {
 		result = lock_set(volume, open->inode, range);
+		if (result == -EAGAIN && is_open_file_in_the_way(open, *range)) {
+			holds_reap(open->mount, true);
+			result = lock_set(volume, open->inode, range);
+		}
 		if (result != -EAGAIN || !waits)
 			return result;
 		if (thread_self()->signal_pending)
@@ -87,7 +98,14 @@ static long lock_change(struct open_file *open, const struct vol_range *range, b
 
 static long lock_tell(struct open_file *open, struct lock *lock, struct vol_range *range, uint64_t to)
 {
+	struct vol_range wanted = *range;
+
 	lock_test(volume_of(open), open->inode, range);
+	if (range->type != F_UNLCK && !range->pid) {
+		holds_reap(open->mount, true);
+		*range = wanted;
+		lock_test(volume_of(open), open->inode, range);
+	}
 	lock->type = (int16_t)range->type;
 	if (range->type != F_UNLCK) {
 		lock->whence = SEEK_SET_;

@@ -231,7 +231,7 @@ long file_map(struct open_file *open, struct frame *frame)
 	if (open->file->flags & O_PATH)
 		return -EBADF;
 	if (is_directory(open->inode))
-		return -ENODEV;
+		return (arg[3] & MAP_TYPE) != MAP_PRIVATE && arg[2] & PROT_WRITE ? -EACCES : -ENODEV;
 	if ((arg[3] & MAP_TYPE) != MAP_PRIVATE)
 		return map_shared(open, arg);
 	if (arg[3] & MAP_FIXED && maps) {

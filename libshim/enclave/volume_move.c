@@ -7,7 +7,7 @@
 #include "volume_inner.h"
 
 enum { PIECE = 16384, SOL_SOCKET_ = 1, SCM_RIGHTS_ = 1, CONTROL_MAX = 16384, MESSAGES_MAX = 1024, MESSAGE_SIZE = 64,
-       AF_UNIX_ = 1 };
+       AF_UNIX_ = 1, F_GETFL_ = 3 };
 
 /* One side of a transfer: a volume's file, or whatever else the number is. */
 struct side {
@@ -102,8 +102,36 @@ static long transfer(uint64_t from_fd, uint64_t from_back, uint64_t to_fd, uint6
 	return side_end(&to, result);
 }
 
+/* F_GETFL: -EBADF for a number without a file, or of a place only. */
+static long flags_of_number(uint64_t fd)
+{
+	struct use use;
+	long flags = use_begin(&use, (int)fd) ? (long)use.open->file->flags : gate2(__NR_fcntl, (int)fd, F_GETFL_);
+
+	use_end(&use);
+	return flags >= 0 && flags & O_PATH ? -EBADF : flags;
+}
+
+/* What the kernel looks at before it moves a byte, also when there is none to move. */
+static long may_transfer(uint64_t from_fd, uint64_t to_fd, long append_error)
+{
+	long from = flags_of_number(from_fd), to = flags_of_number(to_fd);
+
+	if (from < 0 || to < 0 || (from & O_ACCMODE) == O_WRONLY || (to & O_ACCMODE) == O_RDONLY)
+		return -EBADF;
+	return to & O_APPEND ? append_error : 0;
+}
+
 long file_sendfile(struct frame *frame)
 {
+	struct use use;
+	bool is_listing;
+
+	TRY(may_transfer(frame->arg[1], frame->arg[0], -EINVAL));
+	is_listing = use_begin(&use, (int)frame->arg[1]) && is_directory(use.open->inode);
+	use_end(&use);
+	if (is_listing)
+		return -EINVAL;
 	return transfer(frame->arg[1], frame->arg[2], frame->arg[0], 0, frame->arg[3]);
 }
 
@@ -120,6 +148,23 @@ long file_splice(struct frame *frame)
 	return transfer(arg[0], arg[1], arg[2], arg[3], arg[4]);
 }
 
+/* Where one side of a copy begins. */
+static uint64_t copy_place(uint64_t back, const struct use *use)
+{
+	int64_t at;
+
+	return back && copy_guarded(&at, (const void *)back, sizeof at) == 0 ? (uint64_t)at : use->open->file->offset;
+}
+
+/* Whether what is copied within one file would run over itself; what is behind the end is not copied. */
+static bool is_over_itself(const struct frame *frame, const struct use *from, const struct use *to)
+{
+	uint64_t at = copy_place(frame->arg[1], from), place = copy_place(frame->arg[3], to), end = from->open->inode->record.size;
+	uint64_t size = at >= end ? 0 : frame->arg[4] < end - at ? frame->arg[4] : end - at;
+
+	return from->open->inode == to->open->inode && place + size > at && place < at + size;
+}
+
 /* Into or out of a volume it is as between file systems. */
 long file_copy_range(struct frame *frame)
 {
@@ -128,16 +173,21 @@ long file_copy_range(struct frame *frame)
 	bool is_from = use_begin(&from, (int)arg[0]), is_to = use_begin(&to, (int)arg[2]);
 	bool is_same = is_from && is_to && from.open->mount == to.open->mount;
 	bool is_file = is_same && !is_directory(from.open->inode) && !is_directory(to.open->inode);
-	bool is_itself = is_file && from.open->inode == to.open->inode, is_append = is_same && to.open->file->flags & O_APPEND;
+	bool is_itself = is_file && is_over_itself(frame, &from, &to);
 
 	use_end(&from);
 	use_end(&to);
+	if (flags_of_number(arg[0]) < 0 || flags_of_number(arg[2]) < 0)
+		return -EBADF;
+	if (arg[5])
+		return -EINVAL;
+	if (is_same && !is_file)
+		return -EISDIR;
+	TRY(may_transfer(arg[0], arg[2], -EBADF));
 	if (!is_same)
 		return -EXDEV;
-	if (arg[5] || is_itself || !is_file)
-		return is_file || arg[5] ? -EINVAL : -EISDIR;
-	if (is_append)
-		return -EBADF;
+	if (is_itself)
+		return -EINVAL;
 	return transfer(arg[0], arg[1], arg[2], arg[3], arg[4]);
 }
 

@@ -176,9 +176,9 @@ long serve_link(struct frame *frame, struct spot *from, struct spot *to)
 {
 	(void)frame;
 	TRY(found(from));
+	TRY(is_free(to, false));
 	if (is_directory(from->where.inode))
 		return -EPERM;
-	TRY(is_free(to, false));
 	return names_link(&to->mount->volume, from->where.inode, to->where.directory, to->where.name, to->where.name_size,
 			  who_asks());
 }

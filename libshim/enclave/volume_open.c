@@ -73,15 +73,17 @@ static long access_check(const struct mount *mount, const struct vol_inode *inod
 static long file_open(struct mount *mount, struct vol_inode *inode, struct vol_inode *directory, uint32_t flags)
 {
 	struct vol_file *file;
+	uint32_t flags_kept;
 	long result;
 
 	inode_share(inode);
-	result = file_new(&mount->volume, inode, directory, (flags & ~(uint32_t)OWN_FLAGS) | LARGE_FILE, &file);
+	flags_kept = (flags & ~(uint32_t)OWN_FLAGS) | (flags & O_PATH ? 0 : LARGE_FILE);
+	result = file_new(&mount->volume, inode, directory, flags_kept, &file);
 	if (result < 0) {
 		inode_put(&mount->volume, inode);
 		return result;
 	}
-	return open_file_install(mount, file, flags);
+	return open_file_install(mount, file, flags & ~(uint32_t)O_TMPFILE_);
 }
 
 static struct volume_record record_of(uint32_t mode)
@@ -111,7 +113,7 @@ static long open_nameless(struct spot *spot, uint32_t flags, uint32_t mode)
 	if (flags & O_EXCL)
 		record.parent = NAMES_WAS_NAMED;
 	TRY(inode_new(&mount->volume, &record, &inode));
-	result = file_open(mount, inode, spot->where.inode, flags & ~(uint32_t)O_TMPFILE_);
+	result = file_open(mount, inode, spot->where.inode, flags);
 	inode_put(&mount->volume, inode);
 	return result;
 }

@@ -214,6 +214,8 @@ static long serve_two(struct frame *frame, const struct call_shape *shape, bool 
 
 	TRY(spot_find(&from, directory_of(frame, shape, first), frame->arg[first], flags));
 	result = spot_find(&to, directory_of(frame, shape, second), frame->arg[second], 0);
+	if (result < 0 && from.mount && !from.where.inode && (frame->nr == __NR_link || frame->nr == __NR_linkat))
+		result = -ENOENT;	/* the first one is looked at first */
 	if (result == 0 && (from.mount || to.mount)) {
 		result = serve_both(frame, &from, &to);
 	} else if (result == 0) {

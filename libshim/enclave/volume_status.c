@@ -277,6 +277,8 @@ long times_set(struct mount *mount, struct vol_inode *inode, const struct frame 
 	TRY(times_get(&times, frame));
 	if (!times.is_set[0] && !times.is_set[1])
 		return 0;
+	if (inode->mapped)	/* what was written before must not set them later */
+		TRY(inode_scan(&mount->volume, inode));
 	TRY(change_begin(mount, inode));
 	is_allowed = !who->uid || who->uid == inode->record.uid ||
 		     (times.is_now && names_permit(&inode->record, who, VOL_MAY_WRITE) == 0);
@@ -288,8 +290,23 @@ long times_set(struct mount *mount, struct vol_inode *inode, const struct frame 
 	return is_allowed ? 0 : times.is_now ? -EACCES : -EPERM;
 }
 
+/* Without a path it is a descriptor's file: one that is only a place can't be changed by it. */
+static bool is_only_place(const struct frame *frame)
+{
+	struct use use;
+	bool is_place;
+
+	if (frame->nr != __NR_utimensat || frame->arg[1])
+		return false;
+	is_place = use_begin(&use, (int)frame->arg[0]) && use.open->file->flags & O_PATH;
+	use_end(&use);
+	return is_place;
+}
+
 long serve_times(struct frame *frame, struct spot *spot)
 {
 	TRY(found(spot));
+	if (is_only_place(frame))
+		return -EBADF;
 	return times_set(spot->mount, spot->where.inode, frame);
 }

@@ -1,11 +1,13 @@
 """`tools/bench`: runs the rows that are asked for, the modes of a row in turn, and prints what they cost."""
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from subprocess import SubprocessError
 from types import FrameType
@@ -18,6 +20,7 @@ from scone_preload.errors import SconeError, UserError
 
 WRAP = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "scone-wrap"
 ROUNDS, SECONDS = 12, 0.8
+DISK = "/var/tmp"  # /tmp may be memory; files are to be measured on a disk
 
 
 def say(text: str) -> None:
@@ -25,26 +28,25 @@ def say(text: str) -> None:
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
-def rotated(round_index: int) -> list[Mode]:
+def rotated(modes: Sequence[Mode], round_index: int) -> list[Mode]:
     """The modes in an order that changes from round to round."""
-    modes = list(Mode)
     at = round_index % len(modes)
-    return modes[at:] + modes[:at]
+    return [*modes[at:], *modes[:at]]
 
 
 def run_row(row: Row, setting: Setting, rounds: int) -> Result:
     """Measure one row, so many rounds of all modes in turn; an error tells the mode."""
-    samples: dict[Mode, list[Sample]] = {mode: [] for mode in Mode}
+    samples: dict[Mode, list[Sample]] = {mode: [] for mode in row.modes}
     begin = time.monotonic()
     with row.open(setting) as probe:
         for at in range(min(rounds, row.rounds_max)):
             try:
-                for mode, sample in probe.measure(rotated(at)).items():
+                for mode, sample in probe.measure(rotated(row.modes, at)).items():
                     samples[mode].append(sample)
             except (SconeError, SubprocessError) as error:
                 error.add_note(f"in round {at + 1} of {row.name}")
                 raise
-    facts = {mode: probe.facts(mode) for mode in WRAPPED}
+    facts = {mode: probe.facts(mode) for mode in WRAPPED if mode in row.modes}
     say(f"{row.name}: {time.monotonic() - begin:.1f} s")
     return Result(row, samples, facts)
 
@@ -61,6 +63,11 @@ def run_rows(rows: Sequence[Row], setting: Setting, rounds: int, results: list[R
     return failed
 
 
+def modes_of(text: str) -> tuple[Mode, ...]:
+    """The modes that are named, with commas between."""
+    return tuple(Mode(word) for word in text.split(","))
+
+
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     names = ", ".join(row.name for row in ROWS)
@@ -72,6 +79,10 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="ROW", help="rows to run; all without one")
     parser.add_argument("--rounds", type=int, default=None, metavar="N", help=f"rounds of all modes ({ROUNDS})")
     parser.add_argument("--seconds", type=float, default=None, metavar="S", help=f"a server's load ({SECONDS:g} s)")
+    parser.add_argument(
+        "--modes", type=modes_of, default=tuple(Mode), metavar="M,M", help="only these, where a row has them"
+    )
+    parser.add_argument("--place", default=DISK, metavar="DIR", help=f"where files are measured ({DISK})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there, too")
     parser.add_argument("--quick", action="store_true", help="two short rounds: to see that it works, not for numbers")
     return parser.parse_args(words)
@@ -83,11 +94,13 @@ def run(words: Sequence[str]) -> int:
     rows, unknown = chosen(given.rows)
     if unknown:
         raise UserError("no such row", ", ".join(unknown), "see tools/bench --help")
+    rows = tuple(replace(row, modes=tuple(mode for mode in row.modes if mode in given.modes)) for row in rows)
     rounds = given.rounds or (2 if given.quick else ROUNDS)
     results: list[Result] = []
-    with tempfile.TemporaryDirectory(prefix="scone-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="scone-bench-", dir=given.place) as name:
         place = Path(name)
         place.chmod(0o755)
+        os.environ["SCONE_KEYSTORE"] = str(place / "keystore")  # the volumes' keys go with them
         seconds = given.seconds or (0.2 if given.quick else SECONDS)
         setting = Setting(place=place, wrap=WRAP, seconds=seconds, quick=given.quick)
         try:

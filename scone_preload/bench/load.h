@@ -1,28 +1,12 @@
 /*
  * load.h - what the clients that load servers share.
  *
- * Owns: the clock, connections to loopback. Must never: be included by anything else. Used by: http_load.c, memcached_load.c.
+ * Owns: connections to loopback. Must never: be included by anything else. Used by: http_load.c, memcached_load.c.
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
-
-static void fail(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static double now_s(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
+#include "clock.h"
 
 static int connect_to(int port)
 {

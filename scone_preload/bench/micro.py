@@ -11,7 +11,7 @@ from pathlib import Path
 from scone_preload.bench.model import Mode, Opener, Probe, Sample, Setting
 from scone_preload.bench.native import compiled
 from scone_preload.bench.processes import output_of
-from scone_preload.bench.servers import read_stats
+from scone_preload.bench.tally import read_stats
 
 CALLS, CALLS_QUICK, CALLS_COUNTED = 500_000, 20_000, 20_000
 PATIENCE_S = 60.0

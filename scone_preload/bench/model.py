@@ -14,14 +14,19 @@ class Mode(Enum):
     NATIVE = "native"
     SYNC = "sync"
     ASYNC = "async"
+    GOCRYPTFS = "gocryptfs"  # natively, its files in a mounted gocryptfs
+    SQLCIPHER = "sqlcipher"  # natively, SQLCipher's library in place of SQLite's
+    CIPHER = "cipher"  # the cipher alone, over memory
 
     @property
     def wrapped(self) -> bool:
         """Whether scone-wrap is between."""
-        return self is not Mode.NATIVE
+        return self in WRAPPED
 
 
 WRAPPED = (Mode.SYNC, Mode.ASYNC)
+BASE = (Mode.NATIVE, *WRAPPED)
+PEERS = (Mode.GOCRYPTFS, Mode.SQLCIPHER, Mode.CIPHER)  # what else encrypts files: only some rows have them
 
 
 class Against(Enum):
@@ -51,6 +56,7 @@ class Figure:
     limits: Mapping[Mode, Limit] = field(default_factory=dict)
     digits: int = 1
     by_ring: bool = False  # judged only where the calls did cross by the ring
+    peers: Mapping[Mode, Limit] = field(default_factory=dict)  # of a wrapped figure over that peer's
 
 
 Sample = Mapping[str, float]  # figure name -> one round's value
@@ -93,6 +99,7 @@ class Row:
     open: Opener
     needs: tuple[str, ...] = ()
     rounds_max: int = 1000
+    modes: tuple[Mode, ...] = BASE
 
 
 @dataclass(frozen=True, slots=True)

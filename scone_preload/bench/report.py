@@ -4,15 +4,15 @@ import json
 from collections.abc import Iterator, Sequence
 
 from scone_preload.bench.figures import Finding, find, series
-from scone_preload.bench.model import WRAPPED, Against, Figure, Limit, Mode, Result
+from scone_preload.bench.model import PEERS, WRAPPED, Against, Figure, Limit, Mode, Result, Row
 
-HEADINGS = ("row", "figure", "native", "exit", "wrapped", "judged (quartiles)", "must", "aim", "a request or call")
+HEADINGS = ("row", "figure", "base", "mode", "median", "judged (quartiles)", "must", "aim", "a request or call")
 RIGHT = {2, 4}
 
 
-def judged(figure: Figure, finding: Finding) -> str:
+def judged(figure: Figure, finding: Finding, base: Mode) -> str:
     """The value that the limits are about, with its quartiles."""
-    if figure.against is Against.RATIO:
+    if figure.against is Against.RATIO or base is not Mode.NATIVE:
         return f"{finding.value:.3f} x ({finding.low:.2f}..{finding.high:.2f})"
     sign = "+" if figure.against is Against.ADDED else ""
     digits = figure.digits
@@ -37,27 +37,33 @@ def facts_text(result: Result, mode: Mode) -> str:
 
 
 def lines_of(result: Result) -> Iterator[tuple[str, ...]]:
-    """The table's rows for one result."""
+    """The table's rows for one result: the wrapped modes, then the peers, and the wrapped modes over each peer."""
     title = result.row.title
     for at, figure in enumerate(result.row.figures):
-        for mode in WRAPPED:
-            finding = find(result, figure, mode)
+        for mode, base in comparisons(result.row, figure):
+            finding = find(result, figure, mode, base)
             if finding is None:
                 continue
-            limit = figure.limits.get(mode, Limit())
-            native = "" if finding.native is None else f"{finding.native:.{figure.digits}f}"
+            limit = figure.limits.get(mode, Limit()) if base is Mode.NATIVE else finding.limit
             yield (
                 title,
                 figure.unit,
-                native,
-                mode.value,
+                "" if finding.base is None else f"{finding.base:.{figure.digits}f}",
+                mode.value if base is Mode.NATIVE else f"{mode.value}, over {base.value}",
                 f"{finding.wrapped:.{figure.digits}f}",
-                judged(figure, finding),
+                judged(figure, finding, base),
                 limit_text(figure, limit.must, finding.must),
                 limit_text(figure, limit.aim, finding.aim),
-                facts_text(result, mode) if at == 0 else "",
+                facts_text(result, mode) if at == 0 and base is Mode.NATIVE else "",
             )
             title = ""
+
+
+def comparisons(row: Row, figure: Figure) -> list[tuple[Mode, Mode]]:
+    """Which modes of a row are compared with which: with a peer only where the figure has a limit for that."""
+    peers = [peer for peer in row.modes if peer in PEERS]
+    over = [(mode, peer) for peer in peers if peer in figure.peers for mode in WRAPPED]
+    return [*((mode, Mode.NATIVE) for mode in (*WRAPPED, *peers)), *over]
 
 
 def as_table(results: Sequence[Result]) -> str:
@@ -82,24 +88,33 @@ def one_json(result: Result) -> dict[str, object]:
     figures: dict[str, object] = {}
     for figure in result.row.figures:
         entry: dict[str, object] = {"unit": figure.unit, "against": figure.against.value}
-        for mode in Mode:
-            finding = find(result, figure, mode) if mode.wrapped else None
-            part: dict[str, object] = {"samples": series(result, figure, mode)}
+        for mode in result.row.modes:
+            entry[mode.value] = {"samples": series(result, figure, mode)}
+        for mode, base in comparisons(result.row, figure):
+            finding = find(result, figure, mode, base)
             if finding is not None:
-                limit = figure.limits.get(mode, Limit())
-                part |= {
-                    "median": finding.wrapped,
-                    "value": finding.value,
-                    "quartiles": [finding.low, finding.high],
-                    "must": limit.must,
-                    "must_reached": finding.must,
-                    "aim": limit.aim,
-                    "aim_reached": finding.aim,
-                }
-            entry[mode.value] = part
+                name = mode.value if base is Mode.NATIVE else f"{mode.value} over {base.value}"
+                limit = figure.limits.get(mode, Limit()) if base is Mode.NATIVE else finding.limit
+                judgement = finding_json(finding, limit)
+                entry[name] = (
+                    {"samples": series(result, figure, mode), **judgement} if base is Mode.NATIVE else judgement
+                )
         figures[figure.name] = entry
     return {
         "title": result.row.title,
         "figures": figures,
         "facts": {mode.value: dict(facts) for mode, facts in result.facts.items()},
+    }
+
+
+def finding_json(finding: Finding, limit: Limit) -> dict[str, object]:
+    """What was found of one comparison."""
+    return {
+        "median": finding.wrapped,
+        "value": finding.value,
+        "quartiles": [finding.low, finding.high],
+        "must": limit.must,
+        "must_reached": finding.must,
+        "aim": limit.aim,
+        "aim_reached": finding.aim,
     }

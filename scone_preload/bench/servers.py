@@ -1,19 +1,21 @@
 """The rows of servers: native and by each exit in turn, each start of a server gets the same load."""
 
-import json
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from scone_preload.bench.homes import Home, new_home
 from scone_preload.bench.loads import Done, Load
 from scone_preload.bench.model import Mode, Opener, Probe, Sample, Setting
 from scone_preload.bench.processes import cpu_between, free_port, running, tool, tree
+from scone_preload.bench.tally import Tally
 
 ServerCommand = Callable[[Path, int], list[str]]  # (its own folder, port) -> command line, stays in the foreground
+Fill = Callable[[Home], None]
+DATA = "data"  # in a server's own folder: what it keeps
 IS_ROOT = os.geteuid() == 0
 SLICE_S = 0.1
 FILES = {"1k": 1024, "64k": 65536}
@@ -25,10 +27,29 @@ def redis(place: Path, port: int) -> list[str]:
     return [tool("redis-server"), *words, ""]
 
 
+def redis_aof(fsync: str) -> ServerCommand:
+    """Redis that appends each command to a log, synced `always` or `everysec`."""
+
+    def command(place: Path, port: int) -> list[str]:
+        words = f"--bind 127.0.0.1 --port {port} --dir {place / DATA} --appendonly yes --daemonize no"
+        return [tool("redis-server"), *words.split(), "--appendfsync", fsync, "--save", ""]
+
+    return command
+
+
 def memcached(_: Path, port: int) -> list[str]:
     """Memcached with its default of four threads."""
     user = ["-u", "nobody"] if IS_ROOT else []
     return [tool("memcached"), "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-t", "4", "-m", "64", *user]
+
+
+def empty(_: Home) -> None:
+    """Fills a home for a server that makes its files itself."""
+
+
+def with_site(home: Home) -> None:
+    """Fills a home with the static files that the server's folder has."""
+    home.run([tool("cp"), "-r", str(home.folder.parent / "site"), str(home.folder / "site")])
 
 
 def make_files(place: Path) -> None:
@@ -38,8 +59,8 @@ def make_files(place: Path) -> None:
         (place / "site" / name).write_bytes(b"x" * size)
 
 
-def nginx(workers: int) -> ServerCommand:
-    """Nginx, a master and this many workers, no access log."""
+def nginx(workers: int, site: str = "site", more: str = "") -> ServerCommand:
+    """Nginx, a master and this many workers, no access log; `more` goes to its configuration."""
 
     def command(place: Path, port: int) -> list[str]:
         make_files(place)
@@ -50,8 +71,8 @@ def nginx(workers: int) -> ServerCommand:
             f"daemon off; worker_processes {workers}; pid {place}/pid; error_log {place}/error.log;\n"
             f"{'user root;' if IS_ROOT else ''}\n"
             "events { worker_connections 512; }\n"
-            f"http {{ {temporary} access_log off; sendfile on; keepalive_requests 1000000000;\n"
-            f"  server {{ listen 127.0.0.1:{port}; root {place}/site; }} }}\n"
+            f"http {{ {temporary} access_log off; sendfile on; keepalive_requests 1000000000; {more}\n"
+            f"  server {{ listen 127.0.0.1:{port}; root {place}/{site}; }} }}\n"
         )
         return [tool("nginx"), "-e", f"{place}/error.log", "-c", f"{place}/nginx.conf"]
 
@@ -95,23 +116,23 @@ class Servers:
     server: ServerCommand
     place: Path
     load: Load
+    fill: Fill | None = None
     starts: int = 0
-    requests: dict[Mode, int] = field(default_factory=dict)
-    counted: dict[Mode, dict[str, float]] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
 
     def measure(self, modes: Sequence[Mode]) -> Mapping[Mode, Sample]:
         """Start, load and end a server in each mode: requests a second, and its CPU microseconds a request."""
         self.starts += 1
         reports = {mode: self.place / f"{mode.value}-{self.starts}.json" for mode in modes}
         with ExitStack() as stack:
-            servers = {mode: start(stack, self.setting, self.server, mode, reports[mode]) for mode in modes}
+            servers = {mode: self._start(stack, mode, reports[mode]) for mode in modes}
             warmed = {mode: self.load.warm(port) for mode, (port, _) in servers.items()}
             before = {mode: tree(pid) for mode, (_, pid) in servers.items()}
             done = self._loaded({mode: port for mode, (port, _) in servers.items()})
             cpu = {mode: cpu_between(before[mode], tree(pid)) for mode, (_, pid) in servers.items()}
         for mode in modes:
             if mode.wrapped:
-                self._count(mode, warmed[mode] + done[mode].requests, reports[mode])
+                self.tally.add(mode, warmed[mode] + done[mode].requests, reports[mode])
         return {
             mode: {"rate": one.requests / one.seconds, "cpu": cpu[mode] * 1e6 / one.requests}
             for mode, one in done.items()
@@ -127,53 +148,40 @@ class Servers:
                 done[mode] = Done(done[mode].requests + more.requests, done[mode].seconds + more.seconds)
         return done
 
-    def _count(self, mode: Mode, requests: int, report: Path) -> None:
-        self.requests[mode] = self.requests.get(mode, 0) + requests
-        counted = self.counted.setdefault(mode, {})
-        for name, value in read_stats(report).items():
-            counted[name] = counted.get(name, 0) + value
+    def _start(self, stack: ExitStack, mode: Mode, report: Path) -> tuple[int, int]:
+        return start(stack, self.setting, self.server, mode, report, self.fill)
 
     def facts(self, mode: Mode) -> Sample:
         """Tell the calls and crossings for each request, from the wrapped servers' own statistics."""
-        return {name: value / self.requests[mode] for name, value in self.counted.get(mode, {}).items()}
+        return self.tally.facts(mode)
 
 
-def start(stack: ExitStack, setting: Setting, server: ServerCommand, mode: Mode, report: Path) -> tuple[int, int]:
-    """Start one server, in a folder beside its report; it ends with the stack. Gives its port and pid."""
+def start(
+    stack: ExitStack, setting: Setting, server: ServerCommand, mode: Mode, report: Path, fill: Fill | None = None
+) -> tuple[int, int]:
+    """Start one server, in a folder beside its report, its data in a home of its own if that is filled; all ends with
+    the stack. Gives its port and pid."""
     own, port = report.with_suffix(""), free_port()
     own.mkdir(mode=0o755)
-    argv = setting.command(mode, server(own, port), f"--stats={report}")
+    words = server(own, port)
+    argv = setting.command(mode, words, f"--stats={report}")
+    if fill is not None:
+        home = new_home(setting, mode, own / DATA)
+        stack.enter_context(home.attached())
+        fill(home)
+        argv = home.command(words, f"--stats={report}")
     return port, stack.enter_context(running(argv, report.parent, own.name, port))
 
 
-COUNTERS = ("crossings", "ring_spun", "ring_slept", "ring_writes_behind", "ring_reads_ahead")
-
-
-def read_stats(path: Path) -> dict[str, float]:
-    """What `--stats=FILE` counted: calls, traps, and COUNTERS; empty if none comes (written after the end)."""
-    report: dict[str, object] = {}
-    end = time.monotonic() + 3
-    while not report and time.monotonic() < end:
-        with suppress(OSError, ValueError):
-            report = json.loads(path.read_text())
-        time.sleep(0.02)
-    found = {name: float(value) for name in COUNTERS if isinstance(value := report.get(name), int)}
-    doors, exits = report.get("calls_by_door"), report.get("calls_by_exit")
-    if isinstance(doors, dict) and isinstance(exits, dict):
-        found["calls"] = float(sum(doors.values()))
-        found["traps"] = float(doors.get("trap", 0))
-        found["gate"], found["ring"] = float(exits.get("gate", 0)), float(exits.get("ring", 0))
-    return found
-
-
-def open_servers(server: ServerCommand, load: Load) -> Opener:
-    """An opener: prepares the load, which each measurement gives to a server of its own."""
+def open_servers(server: ServerCommand, load: Load, fill: Fill | None = None) -> Opener:
+    """An opener: prepares the load, which each measurement gives to a server of its own; with `fill`, one with a home
+    for its data."""
 
     @contextmanager
     def opener(setting: Setting) -> Iterator[Probe]:
         with TemporaryDirectory(dir=setting.place, prefix="row-") as name:
             place = Path(name)
             place.chmod(0o755)
-            yield Servers(setting, server, place, load.prepared(setting))
+            yield Servers(setting, server, place, load.prepared(setting), fill)
 
     return opener

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from scone_preload.bench.micro import warm
-from scone_preload.bench.model import Mode, Opener, Probe, Sample, Setting
+from scone_preload.bench.model import BASE, Mode, Opener, Probe, Sample, Setting
 from scone_preload.bench.processes import cpu_exact_s
 from scone_preload.bench.servers import redis, start
 from scone_preload.errors import UserError
@@ -125,7 +125,7 @@ def open_idle(setting: Setting) -> Iterator[Probe]:
         place = Path(name)
         place.chmod(0o755)
         probe = Idle(IDLE_QUICK_S if setting.quick else IDLE_S)
-        for mode in Mode:
+        for mode in BASE:
             _, probe.pids[mode] = start(stack, setting, redis, mode, place / f"{mode.value}.json")
         time.sleep(0.2 if setting.quick else 2)
         os.sync()

@@ -17,6 +17,7 @@ from tests.helpers.processes import nothing_left_behind
 
 BENCH = REPOSITORY / "tools" / "bench"
 MODES = {"native", "sync", "async"}
+PEERS = {"native", "gocryptfs", "sqlcipher", "cipher"}
 
 
 def bench(*words: str | Path, timeout: float = 200) -> subprocess.CompletedProcess[str]:
@@ -48,6 +49,52 @@ def test_p8_a_quick_run_measures_each_mode(tmp_path: Path, row: str, figures: se
     assert len(done.stdout.splitlines()) == 2 + 2 * len(figures)
 
 
+@pytest.mark.parametrize(
+    ("row", "figures", "peers"),
+    [
+        ("file-read-hot", {"rate"}, {"gocryptfs"}),
+        ("file-read-cold", {"rate"}, {"gocryptfs"}),
+        ("file-write-cold", {"rate"}, {"gocryptfs"}),
+        ("file-seq-read", {"rate"}, {"gocryptfs", "cipher"}),
+        ("file-seq-write", {"rate"}, {"gocryptfs", "cipher"}),
+        ("file-append", {"rate"}, {"gocryptfs"}),
+        ("sqlite-commit-delete", {"rate"}, {"gocryptfs", "sqlcipher"}),
+        ("sqlite-mix-wal", {"rate"}, {"gocryptfs", "sqlcipher"}),
+        ("redis-aof-always-p1", {"rate", "cpu"}, {"gocryptfs"}),
+        ("nginx-volume-1k", {"rate", "cpu"}, {"gocryptfs"}),
+    ],
+)
+def test_p8_a_quick_run_of_files_measures_native_and_its_peers(
+    tmp_path: Path, row: str, figures: set[str], peers: set[str]
+) -> None:
+    with nothing_left_behind():
+        done = bench("--quick", "--modes", ",".join(PEERS), "--json", tmp_path / "all.json", row)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "all.json").read_text())[row]
+    assert set(report["figures"]) == figures
+    for figure in report["figures"].values():
+        assert {mode for mode in figure if mode in PEERS and figure[mode]["samples"]} == {"native", *peers}
+    assert len(done.stdout.splitlines()) == 2 + len(figures) * len(peers)
+    assert not mounts()
+
+
+@pytest.mark.parametrize("row", ["file-read-cold", "file-seq-write", "sqlite-commit-wal", "redis-aof-always-p1"])
+def test_p8_a_quick_run_of_files_measures_volumes(tmp_path: Path, row: str) -> None:
+    with nothing_left_behind(10):
+        done = bench("--quick", "--rounds", "1", "--modes", ",".join(MODES), "--json", tmp_path / "all.json", row)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "all.json").read_text())[row]
+    for figure in report["figures"].values():
+        assert {mode for mode in figure if mode in MODES and figure[mode]["samples"]} == MODES
+    assert report["facts"]["sync"]["calls"] > 1
+
+
+def mounts() -> list[str]:
+    """What gocryptfs has mounted for some benchmark."""
+    lines = Path("/proc/mounts").read_text().splitlines()
+    return [line for line in lines if "gocryptfs" in line and "/scone-bench-" in line]
+
+
 def test_p8_a_ring_row_is_judged_only_if_its_calls_crossed_by_the_ring(tmp_path: Path) -> None:
     done = bench("--quick", "--rounds", "1", "--json", tmp_path / "all.json", "ring-lseek", "syscall-trap")
     assert done.returncode == 0, done.stderr
@@ -73,6 +120,25 @@ def test_an_interrupt_ends_every_process() -> None:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
+
+
+@pytest.mark.parametrize("end_by", [signal.SIGINT, signal.SIGKILL])
+def test_however_it_ends_nothing_stays_mounted(tmp_path: Path, end_by: signal.Signals) -> None:
+    with nothing_left_behind(10):
+        words = [BENCH, "file-create", "--modes", "native,gocryptfs", "--place", tmp_path]
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        await_mounts(True)
+        process.send_signal(end_by)
+        process.wait(60)
+    await_mounts(False)
+
+
+def await_mounts(wanted: bool) -> None:
+    """Waits until something is mounted, or nothing is."""
+    end = time.monotonic() + 60
+    while bool(mounts()) != wanted:
+        assert time.monotonic() < end, mounts()
+        time.sleep(0.05)
 
 
 def test_the_cpu_time_of_a_tree_includes_children() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from scone_preload.bench.figures import find, quartiles
-from scone_preload.bench.model import Against, Figure, Limit, Mode, Probe, Result, Row, Setting
+from scone_preload.bench.model import BASE, Against, Figure, Limit, Mode, Probe, Result, Row, Setting
 from scone_preload.bench.report import as_json, as_table
 from scone_preload.bench.rows import ROWS, chosen
 
@@ -38,7 +39,7 @@ def test_a_ratio_compares_each_round_with_its_own_native_run() -> None:
     found = find(result(RATE, native=[100, 50], sync=[96, 48]), RATE, Mode.SYNC)
     assert found is not None
     assert found.value == pytest.approx(0.96)
-    assert (found.native, found.wrapped) == (75, 72)
+    assert (found.base, found.wrapped) == (75, 72)
     assert (found.must, found.aim) == (True, False)
 
 
@@ -61,7 +62,7 @@ def test_an_added_figure_is_the_difference_and_one_alone_needs_no_native_run() -
     assert added is not None
     assert alone is not None
     assert (added.value, added.must, added.aim) == (4, True, False)
-    assert (alone.native, alone.value, alone.must, alone.aim) == (None, 500, True, False)
+    assert (alone.base, alone.value, alone.must, alone.aim) == (None, 500, True, False)
 
 
 def test_a_figure_without_samples_or_without_its_native_run_is_not_judged() -> None:
@@ -76,6 +77,29 @@ def test_the_table_names_limits_and_crossings() -> None:
     assert "≥ 0.92 yes  ≥ 1.05 yes" in wrapped_async
     assert "calls 2.26, crossings 0.13" in wrapped_async
     assert '"must_reached": false' in as_json([result(RATE, native=[100.0], sync=[90.0])])
+
+
+FILE_RATE = Figure("rate", "1/s", Against.RATIO, True, peers={Mode.GOCRYPTFS: Limit(2.0), Mode.CIPHER: Limit(0.5)})
+
+
+@pytest.mark.parametrize(("gocryptfs", "must"), [(40.0, 2.0), (60.0, 1.0)])
+def test_a_gocryptfs_that_keeps_up_with_native_need_only_be_reached(gocryptfs: float, must: float) -> None:
+    one = result(FILE_RATE, native=[100.0], sync=[70.0], gocryptfs=[gocryptfs])
+    found = find(one, FILE_RATE, Mode.SYNC, Mode.GOCRYPTFS)
+    assert found is not None
+    assert (found.limit.must, found.must) == (must, gocryptfs == 60)
+
+
+def test_peers_are_shown_against_native_and_each_wrapped_mode_against_them() -> None:
+    one = result(FILE_RATE, native=[100.0], sync=[50.0], gocryptfs=[20.0], cipher=[200.0])
+    one = replace(one, row=replace(one.row, modes=(*BASE, Mode.GOCRYPTFS, Mode.CIPHER)))
+    lines = as_table([one]).splitlines()[2:]
+    assert len(lines) == 5
+    assert "sync, over gocryptfs" in lines[3]
+    assert "2.500 x" in lines[3]
+    assert "≥ 2 yes" in lines[3]
+    assert "sync, over cipher" in lines[4]
+    assert "≥ 0.5 NO" in lines[4]
 
 
 def test_rows_are_chosen_by_a_name_s_beginning() -> None:
