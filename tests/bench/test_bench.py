@@ -78,7 +78,7 @@ def test_p8_a_quick_run_of_files_measures_native_and_its_peers(
     assert not mounts()
 
 
-@pytest.mark.parametrize("row", ["file-read-cold", "file-seq-write", "sqlite-commit-wal", "redis-aof-always-p1"])
+@pytest.mark.parametrize("row", ["file-append", "sqlite-commit-wal"])
 def test_p8_a_quick_run_of_files_measures_volumes(tmp_path: Path, row: str) -> None:
     with nothing_left_behind(10):
         done = bench("--quick", "--rounds", "1", "--modes", ",".join(MODES), "--json", tmp_path / "all.json", row)

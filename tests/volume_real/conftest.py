@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,21 +42,23 @@ class Home:
     def options(self) -> tuple[str, ...]:
         return ("--data", str(self.data))
 
-    def run(self, *argv: str | Path, stdin: bytes = b"", timeout: float = 120, cwd: Path | None = None) -> Outcome:
-        """Runs a program to its end."""
+    def run(
+        self, *argv: str | Path, stdin: bytes = b"", timeout: float = 120, more: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Runs a program to its end, with `more` in its environment."""
         return run(
             self.mode,
             argv,
-            cwd=cwd or self.place,
+            cwd=self.place,
             options=self.options,
             stdin=stdin,
-            environment=self.environment,
+            environment={**self.environment, **(more or {})},
             timeout=timeout,
         )
 
-    def done(self, *argv: str | Path, stdin: bytes = b"", timeout: float = 120, cwd: Path | None = None) -> bytes:
+    def done(self, *argv: str | Path, timeout: float = 120, more: Mapping[str, str] | None = None) -> bytes:
         """What a program that must succeed writes."""
-        outcome = self.run(*argv, stdin=stdin, timeout=timeout, cwd=cwd)
+        outcome = self.run(*argv, timeout=timeout, more=more)
         assert outcome.status == 0, f"{argv}: {outcome}"
         return outcome.out
 
