@@ -14,7 +14,7 @@ import pytest
 from scone_preload.runtime.machine import io_uring
 from tests.helpers.modes import Mode, command, warm
 from tests.helpers.net import free_port, wait_for_port, wait_until
-from tests.servers.test_redis import Client, Reply
+from tests.helpers.redis import Client, Reply
 
 CLIENTS, ROUNDS = 50, 40
 OPTIONS = {"io_uring": (), "plain calls": ("--no-io-uring",)}
