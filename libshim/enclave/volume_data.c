@@ -282,7 +282,7 @@ long file_sync(struct open_file *open)
 {
 	if (open->file->flags & O_PATH)
 		return -EBADF;
-	return open->mount->is_readonly ? 0 : volume_commit(volume_of(open));
+	return open->mount->is_readonly ? 0 : inode_commit(volume_of(open), open->inode);
 }
 
 /* It has no errors: who wants them makes an fsync. */

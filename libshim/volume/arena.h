@@ -53,8 +53,9 @@ struct vol_node {
 	struct mask dirty;	/* whose bytes are newer than the entry */
 	struct mask unlogged;	/* whose entry is newer than the log */
 	struct mask logging;	/* whose entry is in a commit that is under way, or that somebody died in */
+	struct mask streamed;	/* that were read past the cache: read again they get into it */
 };
-_Static_assert(sizeof(struct vol_node) == 120, "layout");
+_Static_assert(sizeof(struct vol_node) == 136, "layout");
 
 enum vol_inode_flags { INODE_UNLOGGED = 1, INODE_LOGGING = 2, INODE_CHANGED = 4, INODE_CUTTING = 8 };
 
@@ -86,6 +87,7 @@ struct volume_arena {
 
 	/* counters, read by counter() (spare: chunks' memory in free slots): right but for what killed processes left; a maintainer counts anew */
 	uint64_t cached, spare, dirty, changed_nodes, changed_inodes, inodes_used;
+	int64_t  scanned;	/* seconds; when mapped windows were last looked at */
 	int64_t  waiting_since;	/* seconds; when the oldest change that isn't committed was made. 0: none */
 
 	struct vol_lock commit;

@@ -126,22 +126,26 @@ static uint32_t dirty_chunks(const struct vol_node *node, uint8_t chunks[VOLUME_
 	return count;
 }
 
+/* Chunks of a node that are to be written: from its window, or from the buffer where they stand already. */
+struct chunks { const uint8_t *numbers; uint32_t count; bool are_staged; };
+
 /* Seals chunks into the buffer, with their new entries. A mapped one is copied first, and its copy's hash is kept. */
-static void seal_chunks(struct volume *volume, struct vol_node *node, const uint8_t *chunks, uint32_t count, uint8_t *bytes,
+static void seal_chunks(struct volume *volume, struct vol_node *node, const struct chunks *chunks, uint32_t count, uint8_t *bytes,
 			struct volume_entry *entries)
 {
 	uint64_t first = node->index << FAN_BITS;
 
 	cipher_begin(volume);
 	for (uint32_t i = 0; i < count; i++, bytes += VOLUME_BLOCK) {
-		const uint8_t *from = node_window(volume, node) + (uint64_t)chunks[i] * VOLUME_BLOCK;
+		uint32_t at = chunks->numbers[i];
+		const uint8_t *from = chunks->are_staged ? bytes : node_window(volume, node) + (uint64_t)at * VOLUME_BLOCK;
 
 		if (node->flags & NODE_MAPPED) {
 			memcpy(bytes, from, VOLUME_BLOCK);
-			window_note(volume, node, chunks[i], bytes);
+			window_note(volume, node, at, bytes);
 			from = bytes;
 		}
-		cipher_seal_block(volume, cipher_place(node->ino, 0, first + chunks[i]), node->flags & NODE_PLAIN, from, bytes,
+		cipher_seal_block(volume, cipher_place(node->ino, 0, first + at), node->flags & NODE_PLAIN, from, bytes,
 				  &entries[i]);
 	}
 	cipher_end(volume);
@@ -163,13 +167,13 @@ static void settle(struct volume *volume, struct vol_node *node, uint32_t at, co
 	blocks_free(volume, before, node->ino == VOLUME_TABLE_INO ? FREED_BY_CHECKPOINT : FREED_BY_COMMIT);
 }
 
-/* Writes up to `count` of the chunks to adjacent blocks: how many. */
-static long write_run(struct volume *volume, struct vol_node *node, const uint8_t *chunks, uint32_t count, uint32_t staging)
+/* Writes as many of the chunks as there are adjacent blocks: how many. */
+static long write_run(struct volume *volume, struct vol_node *node, const struct chunks *chunks, uint32_t staging)
 {
 	uint8_t *bytes = volume->arena->staging_bytes[staging];
 	struct volume_entry entries[VOLUME_FAN];
 	uint32_t first;
-	long taken = blocks_take(volume, count, staging, &first), result;
+	long taken = blocks_take(volume, chunks->count, staging, &first), result;
 
 	VOL_TRY(taken);
 	seal_chunks(volume, node, chunks, (uint32_t)taken, bytes, entries);
@@ -182,7 +186,7 @@ static long write_run(struct volume *volume, struct vol_node *node, const uint8_
 	for (uint32_t i = 0; i < taken; i++) {
 		entries[i].block = first + i;
 		blocks_placing(volume, staging);
-		settle(volume, node, chunks[i], &entries[i]);
+		settle(volume, node, chunks->numbers[i], &entries[i]);
 		blocks_named(volume, staging);
 	}
 	return taken;
@@ -199,12 +203,24 @@ long cache_flush(struct volume *volume, struct vol_node *node)
 	node_pends(volume, node);
 	staging = staging_take(volume);
 	while (done < count && result >= 0) {
-		result = write_run(volume, node, chunks + done, count - done, staging);
+		struct chunks left = { chunks + done, count - done, false };
+
+		result = write_run(volume, node, &left, staging);
 		if (result > 0)
 			done += (uint32_t)result;
 	}
 	staging_give(volume, staging);
 	return result < 0 ? result : 0;
+}
+
+long cache_write_staged(struct volume *volume, struct vol_node *node, uint32_t first, uint32_t count, uint32_t staging)
+{
+	uint8_t numbers[VOLUME_FAN];
+	struct chunks chunks = { numbers, count, true };
+
+	for (uint32_t i = 0; i < count; i++)
+		numbers[i] = (uint8_t)(first + i);
+	return write_run(volume, node, &chunks, staging);
 }
 
 uint64_t cache_dirty_limit(const struct volume *volume)

@@ -23,6 +23,11 @@ void cache_dirty(struct volume *volume, struct vol_node *node, uint32_t at);
  * not written is dirty still. */
 VOL_NODISCARD long cache_flush(struct volume *volume, struct vol_node *node);
 
+/* Seals and writes chunks of a locked node, none of them in memory, that stand in a staging buffer of the caller's: how many were
+ * written and are unlogged now, at least 1; -ENOSPC, -EIO. The buffer no longer holds what it held. */
+VOL_NODISCARD long cache_write_staged(struct volume *volume, struct vol_node *node, uint32_t first, uint32_t count,
+				      uint32_t staging);
+
 /* Flushes nodes, in turn, until at most so many chunks are dirty. None of them is locked by the caller. */
 VOL_NODISCARD long cache_flush_to(struct volume *volume, uint64_t chunks);
 

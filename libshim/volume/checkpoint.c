@@ -300,7 +300,6 @@ long checkpoint_now(struct volume *volume, bool is_last)
 		return 0;
 	VOL_TRY(arena_may_change(volume));
 	commit_begins(volume);
-	window_scan_all(volume);
 	VOL_TRY(cache_flush_to(volume, 0));
 	VOL_TRY(names_lock(volume));
 	result = save_all(volume, &table);

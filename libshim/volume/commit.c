@@ -232,7 +232,6 @@ long commit_now(struct volume *volume)
 		return 0;
 	VOL_TRY(arena_may_change(volume));
 	commit_begins(volume);
-	window_scan_all(volume);
 	if (!commit_is_needed(volume) && !arena->log_is_broken) {
 		__atomic_store_n(&arena->commits_done, arena->commits_begun, __ATOMIC_RELEASE);
 		return 0;
@@ -247,7 +246,7 @@ long commit_now(struct volume *volume)
 }
 
 /* Whoever waited for the lock while a commit that began after its call was done has nothing left to do. */
-long volume_commit(struct volume *volume)
+static long commit_shared(struct volume *volume)
 {
 	struct volume_arena *arena = volume->arena;
 	uint64_t wanted = __atomic_load_n(&arena->commits_begun, __ATOMIC_ACQUIRE) + 1;
@@ -258,4 +257,19 @@ long volume_commit(struct volume *volume)
 		result = commit_now(volume);
 	vol_unlock(volume, &arena->commit);
 	return result;
+}
+
+long volume_commit(struct volume *volume)
+{
+	if (!volume->arena->is_readonly)
+		window_scan_all(volume);
+	return commit_shared(volume);
+}
+
+/* A shared memory that others map (SQLite's -shm) changes with every transaction, and nobody asks for it to be durable. */
+long inode_commit(struct volume *volume, struct vol_inode *inode)
+{
+	if (!volume->arena->is_readonly && __atomic_load_n(&inode->mapped_writable, __ATOMIC_ACQUIRE))
+		VOL_TRY(inode_scan(volume, inode));
+	return commit_shared(volume);
 }

@@ -7,6 +7,7 @@
 #include "cache.h"
 #include "data.h"
 #include "inodes.h"
+#include "through.h"
 
 enum { QUICK_TRIES = 3, FIRST_AHEAD = 16, TYPE_MASK = 0170000, TYPE_DIRECTORY = 0040000 };
 #define OFFSET_MAX (1ULL << 47)	/* what a tree of VOLUME_HEIGHT_MAX reaches */
@@ -99,6 +100,20 @@ static long read_locked(struct volume *volume, struct vol_inode *inode, struct v
 	return 0;
 }
 
+/* As far as it goes past the cache: the chunks that a read takes whole. What is left of the piece is in *piece. */
+static long read_through(struct volume *volume, struct vol_inode *inode, struct vol_node *node, struct piece *piece, void **to)
+{
+	struct through through = { inode, node, piece->first, (uint32_t)(piece->size / VOLUME_BLOCK) };
+	uint64_t size = (uint64_t)through.count * VOLUME_BLOCK;
+
+	if (piece->at % VOLUME_BLOCK || !through_reads(volume, &through))
+		return 0;
+	VOL_TRY(through_read(volume, &through, *to));
+	*to = (uint8_t *)*to + size;
+	*piece = size < piece->size ? piece_at(piece->at + size, piece->size - size) : (struct piece){ 0 };
+	return 0;
+}
+
 static long read_slowly(struct volume *volume, struct vol_inode *inode, struct piece piece, void *to)
 {
 	struct vol_node *node;
@@ -107,7 +122,9 @@ static long read_slowly(struct volume *volume, struct vol_inode *inode, struct p
 	VOL_TRY(node_lock(volume, (struct node_key){ inode, 1, piece.at / WINDOW }, false, &node));
 	if (!node)
 		return copy_zeros(volume, to, piece.size);
-	result = read_locked(volume, inode, node, piece, to);
+	result = read_through(volume, inode, node, &piece, &to);
+	if (result >= 0 && piece.size)
+		result = read_locked(volume, inode, node, piece, to);
 	__atomic_store_n(&inode->last_node, node_slot(volume, node), __ATOMIC_RELAXED);
 	node_unlock(volume, node);
 	return result;
@@ -205,21 +222,49 @@ static long write_chunks(struct volume *volume, struct vol_inode *inode, struct 
 	return result;
 }
 
-static long write_piece(struct volume *volume, struct vol_inode *inode, struct piece piece, struct source source)
+/* Whole chunks past the cache; the piece becomes what could be written. */
+static long write_through(struct volume *volume, struct through *through, struct piece *piece, struct source source)
+{
+	const struct volume_entry *entries = node_entries(volume, through->node);
+	uint8_t was_hole[VOLUME_FAN];
+	uint64_t new = 0;
+	long count;
+
+	for (uint32_t i = 0; i < through->count; i++)
+		was_hole[i] = entry_is_hole(&entries[through->first + i]);
+	count = through_write(volume, through, source.from);
+	VOL_TRY(count);
+	for (long i = 0; i < count; i++)
+		new += was_hole[i];
+	__atomic_fetch_add(&through->inode->record.chunks, new, __ATOMIC_RELAXED);
+	piece->size = (uint64_t)count * VOLUME_BLOCK;
+	return 0;
+}
+
+static long write_locked(struct volume *volume, struct vol_inode *inode, struct vol_node *node, struct piece *piece,
+			 struct source source)
+{
+	struct through through = { inode, node, piece->first, (uint32_t)(piece->size / VOLUME_BLOCK) };
+
+	if (piece->at % VOLUME_BLOCK == 0 && piece->size % VOLUME_BLOCK == 0 && source.is_program && through_writes(&through))
+		return write_through(volume, &through, piece, source);
+	VOL_TRY(load_edges(volume, node, *piece));
+	return write_chunks(volume, inode, node, *piece, source);
+}
+
+static long write_piece(struct volume *volume, struct vol_inode *inode, struct piece *piece, struct source source)
 {
 	bool is_directory = (inode->record.mode & TYPE_MASK) == TYPE_DIRECTORY;
 	struct vol_node *node;
 	long result;
 
-	VOL_TRY(node_reach(volume, inode, (piece.at + piece.size - 1) / VOLUME_BLOCK));
+	VOL_TRY(node_reach(volume, inode, (piece->at + piece->size - 1) / VOLUME_BLOCK));
 	if (inode->ino != VOLUME_TABLE_INO)	/* its room is kept by all others' reserves */
-		VOL_TRY(blocks_reserve(volume, piece.last - piece.first + 1, is_directory ? ROOM_FOR_NAMES : ROOM_FOR_DATA));
-	VOL_TRY(node_lock(volume, (struct node_key){ inode, 1, piece.at / WINDOW }, true, &node));
+		VOL_TRY(blocks_reserve(volume, piece->last - piece->first + 1, is_directory ? ROOM_FOR_NAMES : ROOM_FOR_DATA));
+	VOL_TRY(node_lock(volume, (struct node_key){ inode, 1, piece->at / WINDOW }, true, &node));
 	if (!node)
 		return -EIO;
-	result = load_edges(volume, node, piece);
-	if (result >= 0)
-		result = write_chunks(volume, inode, node, piece, source);
+	result = write_locked(volume, inode, node, piece, source);
 	__atomic_store_n(&inode->last_node, node_slot(volume, node), __ATOMIC_RELAXED);
 	node_unlock(volume, node);
 	VOL_TRY(result);
@@ -250,7 +295,7 @@ static long write_pieces(struct volume *volume, struct vol_inode *inode, struct 
 		long result = flush_excess(volume, inode);
 
 		if (result >= 0)
-			result = write_piece(volume, inode, piece, part);
+			result = write_piece(volume, inode, &piece, part);
 		if (result < 0)
 			return done ? (long)done : result;
 		done += piece.size;
@@ -260,6 +305,7 @@ static long write_pieces(struct volume *volume, struct vol_inode *inode, struct 
 
 long data_zero(struct volume *volume, struct vol_inode *inode, uint64_t from, uint64_t to)
 {
+	struct piece piece;
 	struct vol_node *node;
 	uint32_t at = (uint32_t)(from % WINDOW / VOLUME_BLOCK);
 	bool is_hole;
@@ -271,7 +317,10 @@ long data_zero(struct volume *volume, struct vol_inode *inode, uint64_t from, ui
 		return 0;
 	is_hole = !mask_test(&node->valid, at) && entry_is_hole(&node_entries(volume, node)[at]);
 	node_unlock(volume, node);
-	return is_hole ? 0 : write_piece(volume, inode, piece_at(from, to - from), (struct source){ 0 });
+	if (is_hole)
+		return 0;
+	piece = piece_at(from, to - from);
+	return write_piece(volume, inode, &piece, (struct source){ 0 });
 }
 
 /* Behind the end of a file a chunk may hold what a mapping wrote there, or what a crash left: it must not come to light. */
@@ -303,7 +352,9 @@ long data_get(struct volume *volume, struct vol_inode *inode, void *to, uint64_t
 
 long data_put(struct volume *volume, struct vol_inode *inode, const void *from, uint64_t size, uint64_t at)
 {
-	VOL_TRY(write_piece(volume, inode, piece_at(at, size), (struct source){ from, false }));
+	struct piece piece = piece_at(at, size);
+
+	VOL_TRY(write_piece(volume, inode, &piece, (struct source){ from, false }));
 	if (at + size > inode->record.size)
 		inode->record.size = at + size;
 	return 0;

@@ -95,6 +95,9 @@ VOL_NODISCARD long inode_seek(struct volume *volume, struct vol_inode *inode, ui
  * shared mapping; inode->mapped (and mapped_writable) are the caller's to count first. -EIO, -ENOMEM. */
 VOL_NODISCARD long inode_window(struct volume *volume, struct vol_inode *inode, uint64_t index, void **window);
 
+/* As volume_commit, but of what mappings changed only this inode's is looked for: what fsync(2) asks for. */
+VOL_NODISCARD long inode_commit(struct volume *volume, struct vol_inode *inode);
+
 /* Chunks of mapped windows may have changed without a call: those that differ from what was last written are dirty now. */
 VOL_NODISCARD long inode_scan(struct volume *volume, struct vol_inode *inode);
 

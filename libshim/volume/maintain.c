@@ -58,9 +58,12 @@ long volume_make_room(struct volume *volume)
 
 static bool is_commit_due(struct volume *volume)
 {
-	int64_t since = __atomic_load_n(&volume->arena->waiting_since, __ATOMIC_RELAXED);
+	struct volume_arena *arena = volume->arena;
+	int64_t since = __atomic_load_n(&arena->waiting_since, __ATOMIC_RELAXED);
+	int64_t scanned = __atomic_load_n(&arena->windows, __ATOMIC_RELAXED) ? __atomic_load_n(&arena->scanned, __ATOMIC_RELAXED) : 0;
+	int64_t now = volume->host->now(volume->context).seconds;
 
-	return since && volume->host->now(volume->context).seconds - since >= COMMIT_AFTER_S;
+	return (since && now - since >= COMMIT_AFTER_S) || (scanned && now - scanned >= COMMIT_AFTER_S);
 }
 
 static uint64_t count_cached(struct volume_arena *arena, uint64_t slot)

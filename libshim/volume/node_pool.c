@@ -46,7 +46,7 @@ void node_shape(struct volume *volume, struct node_key key, struct vol_node *nod
 	node->ino = key.inode->ino;
 	node->level = key.level;
 	node->index = key.index;
-	node->valid = node->dirty = node->unlogged = node->logging = (struct mask){ 0 };
+	node->valid = node->dirty = node->unlogged = node->logging = node->streamed = (struct mask){ 0 };
 	node->flags = NODE_LOADING | (node_is_plain(volume, key.inode) ? NODE_PLAIN : 0);
 	node->referenced = 1;
 }

@@ -55,14 +55,27 @@ static void tell_inode(struct volume *volume, const struct vol_node *node, uint6
 	inode_changed(volume, inode);
 }
 
+/* How many of its chunks the file has: behind its end nothing can be written, for that is a SIGBUS. */
+static uint32_t chunks_of_file(struct volume *volume, const struct vol_node *node)
+{
+	const struct vol_inode *inode = inode_find(volume, node->ino);
+	uint64_t first = node->index * WINDOW, size = inode ? __atomic_load_n(&inode->record.size, __ATOMIC_ACQUIRE) : ~0ULL;
+
+	if (size <= first)
+		return 0;
+	return size - first >= WINDOW ? VOLUME_FAN : (uint32_t)((size - first + VOLUME_BLOCK - 1) / VOLUME_BLOCK);
+}
+
 void window_scan(struct volume *volume, struct vol_node *node)
 {
 	const uint64_t *noted = volume->arena->hash[node_slot(volume, node)];
 	uint64_t count = 0, new = 0;
+	uint32_t end;
 
 	if (!(node->flags & NODE_MAPPED))
 		return;
-	for (uint32_t at = 0; at < VOLUME_FAN; at++)
+	end = chunks_of_file(volume, node);
+	for (uint32_t at = 0; at < end; at++)
 		if (mask_test(&node->valid, at) && !mask_test(&node->dirty, at) &&
 		    noted[at] != chunk_hash(volume, node_window(volume, node) + (uint64_t)at * VOLUME_BLOCK)) {
 			count++;
@@ -89,6 +102,7 @@ void window_scan_all(struct volume *volume)
 
 	if (!__atomic_load_n(&arena->windows, __ATOMIC_ACQUIRE))
 		return;
+	__atomic_store_n(&arena->scanned, volume->host->now(volume->context).seconds, __ATOMIC_RELAXED);
 	for (uint64_t slot = bits_next(arena->node_taken, 1, NODE_SLOTS); slot < NODE_SLOTS;
 	     slot = bits_next(arena->node_taken, slot + 1, NODE_SLOTS)) {
 		struct vol_node *node = &arena->node[slot];
