@@ -107,6 +107,7 @@ struct volume_arena {
 	uint32_t block_count;		/* of the container, as far as it is known */
 	uint32_t block_free;
 	uint32_t lowest, lowest_word;	/* no free block (no 64 of them) before it */
+	uint32_t next_run, runs;	/* where the last few adjacent ones were found; how many such there were */
 	struct freed freed[FREED_KINDS];
 	uint32_t is_taking, taking_for;	/* what the allocator's holder is doing: the next one ends it, if this one was killed */
 	uint32_t is_releasing, releasing_kind;

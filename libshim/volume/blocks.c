@@ -9,7 +9,7 @@
  */
 #include "blocks.h"
 
-enum { GROW_MIN = 256, GROW_MAX = 16384, PIECE = 64, DISCARD_MIN = 2048 };
+enum { GROW_MIN = 256, GROW_MAX = 16384, PIECE = 64, DISCARD_MIN = 2048, LOOK_MAX = 2048, LAP = 256 };
 
 /* Blocks that stay free on a full disk: so that names can be removed there, and what that frees be checkpointed. */
 static const uint32_t slack[] = {
@@ -77,6 +77,25 @@ static uint32_t find_piece(struct volume_arena *arena)
 	return arena->lowest_word < words ? arena->lowest_word * 64 : arena->block_count;
 }
 
+/* `want` free blocks beside each other, going round from where the last ones were; block_count: not found near. A commit's few
+ * chunks are one write then, and the same blocks come again soon. */
+static uint32_t find_run(struct volume_arena *arena, uint32_t want)
+{
+	uint32_t at = arena->runs++ % LAP ? arena->next_run : arena->lowest, count = 0;
+
+	for (uint32_t i = 0; i < LOOK_MAX; i++, at++) {
+		if (at >= arena->block_count)
+			at = VOLUME_LOG_BLOCK + arena->log_blocks, count = 0;
+		count = bit_test(arena->used, at) ? 0 : count + 1;
+		if (count == want) {
+			arena->next_run = at + 1;
+			return at + 1 - want;
+		}
+	}
+	arena->next_run = at;
+	return arena->block_count;
+}
+
 static uint32_t find_any(struct volume_arena *arena)
 {
 	arena->lowest = (uint32_t)bits_next_clear(arena->used, arena->lowest, arena->block_count);
@@ -115,7 +134,7 @@ static void take_run(struct volume_arena *arena, struct block_run run, uint32_t 
 static long take_locked(struct volume *volume, uint32_t want, uint32_t staging, uint32_t *first)
 {
 	struct volume_arena *arena = volume->arena;
-	uint32_t at = want >= PIECE ? find_piece(arena) : arena->block_count, count = 0;
+	uint32_t at = want >= PIECE ? find_piece(arena) : want > 1 ? find_run(arena, want) : arena->block_count, count = 0;
 
 	if (at == arena->block_count)
 		at = find_any(arena);
