@@ -93,8 +93,11 @@ static long save_simply(struct volume *volume, struct vol_inode *inode, struct v
 	uint32_t changes = node->changes;
 
 	if (!inode->record.height && node->level == 1) {
-		VOL_TRY(node_own_entry(volume, inode, node, true, node_entries(volume, node)));
-		inode_mark(volume, inode, false);
+		/* The record has the first node's entries; others are left over from a time when the file was longer. */
+		if (!node->index) {
+			VOL_TRY(node_own_entry(volume, inode, node, true, node_entries(volume, node)));
+			inode_mark(volume, inode, false);
+		}
 		node_saved(volume, node, changes);
 		return 0;
 	}
