@@ -93,11 +93,8 @@ static long save_simply(struct volume *volume, struct vol_inode *inode, struct v
 	uint32_t changes = node->changes;
 
 	if (!inode->record.height && node->level == 1) {
-		/* The record has the first node's entries; others are left over from a time when the file was longer. */
-		if (!node->index) {
-			VOL_TRY(node_own_entry(volume, inode, node, true, node_entries(volume, node)));
-			inode_mark(volume, inode, false);
-		}
+		VOL_TRY(node_own_entry(volume, inode, node, true, node_entries(volume, node)));
+		inode_mark(volume, inode, false);
 		node_saved(volume, node, changes);
 		return 0;
 	}
@@ -117,6 +114,10 @@ static long gather_locked(struct volume *volume, struct vol_inode *inode, struct
 
 	if (node->level > node_top(inode))
 		return 0;	/* of somebody who was killed while he made the tree higher */
+	if (node->index >> FAN_BITS * (node_top(inode) - node->level)) {
+		node_saved(volume, node, node->changes);	/* left over from a time when the file was longer */
+		return 0;
+	}
 	result = save_simply(volume, inode, node);
 	if (result <= 0)
 		return result;
