@@ -156,13 +156,14 @@ static uint64_t copy_place(uint64_t back, const struct use *use)
 	return back && copy_guarded(&at, (const void *)back, sizeof at) == 0 ? (uint64_t)at : use->open->file->offset;
 }
 
-/* Whether what is copied within one file would run over itself; what is behind the end is not copied. */
-static bool is_over_itself(const struct frame *frame, const struct use *from, const struct use *to)
+/* As much as the file has at the beginning of the call: a copy within one file may make it longer. -EINVAL: it would run over
+ * itself. */
+static int64_t copy_size(const struct frame *frame, const struct use *from, const struct use *to)
 {
 	uint64_t at = copy_place(frame->arg[1], from), place = copy_place(frame->arg[3], to), end = from->open->inode->record.size;
 	uint64_t size = at >= end ? 0 : frame->arg[4] < end - at ? frame->arg[4] : end - at;
 
-	return from->open->inode == to->open->inode && place + size > at && place < at + size;
+	return from->open->inode == to->open->inode && place + size > at && place < at + size ? -EINVAL : (int64_t)size;
 }
 
 /* Into or out of a volume it is as between file systems. */
@@ -173,7 +174,7 @@ long file_copy_range(struct frame *frame)
 	bool is_from = use_begin(&from, (int)arg[0]), is_to = use_begin(&to, (int)arg[2]);
 	bool is_same = is_from && is_to && from.open->mount == to.open->mount;
 	bool is_file = is_same && !is_directory(from.open->inode) && !is_directory(to.open->inode);
-	bool is_itself = is_file && is_over_itself(frame, &from, &to);
+	int64_t size = is_file ? copy_size(frame, &from, &to) : 0;
 
 	use_end(&from);
 	use_end(&to);
@@ -186,9 +187,8 @@ long file_copy_range(struct frame *frame)
 	TRY(may_transfer(arg[0], arg[2], -EBADF));
 	if (!is_same)
 		return -EXDEV;
-	if (is_itself)
-		return -EINVAL;
-	return transfer(arg[0], arg[1], arg[2], arg[3], arg[4]);
+	TRY(size);
+	return transfer(arg[0], arg[1], arg[2], arg[3], (uint64_t)size);
 }
 
 /* ---- descriptors in messages ---- */

@@ -114,6 +114,10 @@ static long gather_locked(struct volume *volume, struct vol_inode *inode, struct
 
 	if (node->level > node_top(inode))
 		return 0;	/* of somebody who was killed while he made the tree higher */
+	if (node->index >> FAN_BITS * (node_top(inode) - node->level)) {
+		node_saved(volume, node, node->changes);	/* left over from a time when the file was longer */
+		return 0;
+	}
 	result = save_simply(volume, inode, node);
 	if (result <= 0)
 		return result;

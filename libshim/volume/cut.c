@@ -11,6 +11,7 @@
 #include "cache.h"
 #include "data.h"
 #include "inodes.h"
+#include "window.h"
 
 enum { FAN_BITS = 7 };
 
@@ -79,6 +80,7 @@ static void clear_chunk(struct volume *volume, struct vol_inode *inode, struct v
 	mask_clear(&node->dirty, at);
 	if (node->flags & NODE_MAPPED) {
 		memset(node_window(volume, node) + (uint64_t)at * VOLUME_BLOCK, 0, VOLUME_BLOCK);
+		window_note(volume, node, at, node_window(volume, node) + (uint64_t)at * VOLUME_BLOCK);	/* no mapping did it */
 	} else if (mask_test(&node->valid, at)) {
 		__atomic_fetch_sub(&volume->arena->cached, 1, __ATOMIC_RELAXED);
 		mask_clear(&node->valid, at);

@@ -12,8 +12,8 @@ import pytest
 from tests.volume_real.conftest import LONG, Home
 
 SOURCES = [Path(__file__).parent / name for name in ("oracle.c", "oracle_ops.c")]
-TURNS, WORKERS = 5000, 3
-SEEDS = [21, 22, 24]
+TURNS, WORKERS = 2500, 2
+SEEDS = [1014, 1021, 1022, 2000]  # the first three found what was wrong
 # Known to differ, in the order in which errors are looked for: a link to a missing path outside (EXDEV, no ENOENT), and
 # with odd paths (empty ones, ending in a slash, with names that are too long).
 KNOWN = {"ORACLE_SKIP": "link_open", "ORACLE_EASY": "1"}
