@@ -79,8 +79,9 @@ enum { VOLUME_MAGIC_CHECKPOINT = 0x504b4353 /* "SCKP" */, VOLUME_MAGIC_LOG = 0x4
 
 struct volume_seal {
 	uint32_t magic;
-	uint32_t size;		/* of the body, which follows the seal: bytes. magic, size and version are additional data */
-	uint64_t version;	/* counts checkpoints and batches of the volume's whole life, each one more than the last */
+	uint32_t size;		/* of the body, which follows the seal: bytes. magic, size and version are additional data; a
+				 * batch's has the tag of the batch or checkpoint before it as well */
+	uint64_t version;	/* counts checkpoints and batches of the volume's whole life; a batch's is one more than that before */
 	uint8_t  nonce[VOLUME_NONCE_SIZE];
 	uint8_t  tag[VOLUME_TAG_SIZE];
 	uint32_t reserved;

@@ -1,6 +1,7 @@
 """Builds build/libvolume.so: the core of volumes (libshim/volume) for the runtime host, scone-volume and tests.
 
-The same sources as in every shim, with the same flags, but that its functions can be seen; and library.c, which has a libc.
+The same sources as in every shim, with the same flags, but that its functions can be seen; and library.c, which has a
+libc.
 """
 
 import os
@@ -24,11 +25,11 @@ def build_volume_library(compiler: Compiler, libshim: Path, target: Path, root: 
     if target.exists() and target.stat().st_mtime > max(path.stat().st_mtime for path in inputs):
         return False
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as folder:
-        jobs = [(source, Path(folder, f"{source.stem}.o")) for source in sources]
+        places = {source: Path(folder, f"{source.stem}.o") for source in sources}
         with ThreadPoolExecutor(JOBS) as pool:
-            list(pool.map(lambda job: compiler.run(_arguments(job[0], job[1], libshim, root)), jobs))
+            list(pool.map(lambda source: compiler.run(_arguments(source, places[source], libshim, root)), sources))
         made = Path(folder, "libvolume.so")
-        compiler.run([*LINK, "-o", str(made), *(str(place) for _, place in jobs), CIPHERS])
+        compiler.run([*LINK, "-o", str(made), *map(str, places.values()), CIPHERS])
         os.replace(made, target)  # noqa: PTH105
     return True
 

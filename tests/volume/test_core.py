@@ -1,4 +1,4 @@
-"""The core of volumes: against a model, through crashes, kills, errors of the host, and tampering; core_*.c say what each does."""
+"""The core of volumes: against a model, through crashes, kills, errors of the host, and tampering (core_*.c)."""
 
 import os
 import subprocess
