@@ -11,9 +11,8 @@ from scone_preload.policy.start import VolumePlan
 from scone_preload.runtime.maintaining import HeldVolume, JoinedVolume, Volume
 from scone_preload.runtime.unlocking import VOLUME_KEY_FILE, VOLUME_PASSPHRASE, KeystoreAccess, ask
 from scone_preload.volume.format import Freshness, Mode
-from scone_preload.volume.joining import Joined
 from scone_preload.volume.keys import Keys
-from scone_preload.volume.opening import Asked, open_or_join
+from scone_preload.volume.opening import Asked, Opened, open_or_join
 
 REMEDY = f"start it on a terminal, or set {VOLUME_PASSPHRASE}, or {VOLUME_KEY_FILE} to a key file's path"
 
@@ -48,7 +47,7 @@ def _mount(plan: VolumePlan, access: KeystoreAccess, environment: Mapping[bytes,
     )
     opened = open_or_join(asked, keys, _say)
     place = os.path.realpath(path)
-    return JoinedVolume(place, opened) if isinstance(opened, Joined) else Volume(place, opened)
+    return Volume(place, opened) if isinstance(opened, Opened) else JoinedVolume(place, opened)
 
 
 def _passphrase(directory: str, environment: Mapping[bytes, bytes]) -> Callable[[], bytes]:

@@ -7,10 +7,19 @@ look at the other's user, and prove that they know the volume key, before anythi
 
 from __future__ import annotations
 
-import array
 import os
-import socket
 import struct
+from _socket import (
+    AF_UNIX,
+    CMSG_SPACE,
+    MSG_CMSG_CLOEXEC,
+    MSG_NOSIGNAL,
+    SCM_RIGHTS,
+    SO_PEERCRED,
+    SOCK_SEQPACKET,
+    SOL_SOCKET,
+    socket,
+)
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -19,7 +28,7 @@ from scone_preload.errors import VolumeBusy
 from scone_preload.keys.memory import SecretBuffer
 from scone_preload.volume.core import Core, Shape, build_digest
 from scone_preload.volume.format import Superblock
-from scone_preload.volume.place import CONTAINER, Container, is_current
+from scone_preload.volume.place import Container
 from scone_preload.volume.proof import (
     GONE,
     NONCE_SIZE,
@@ -30,12 +39,13 @@ from scone_preload.volume.proof import (
     Hello,
     Meeting,
     Request,
-    join_key,
     parse_answer,
     parse_hello,
 )
+from scone_preload.volume.slots import join_key
 
 ANSWER_WAIT_S = 5.0
+FDS_MAX, FD_SIZE = 4, 4
 REMEDY = "wait until its programs have ended, or end them"
 _CREDENTIALS = struct.Struct("3i")
 
@@ -54,9 +64,9 @@ def pid_namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
 
 
-def peer_of(connection: socket.socket) -> tuple[int, int]:
+def peer_of(connection: socket) -> tuple[int, int]:
     """(pid, user) of the other side, as the kernel knows them; of a listener: of who made it one."""
-    pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
     return pid, uid
 
 
@@ -73,7 +83,7 @@ class Joined:
     container: Container
     superblock: Superblock
     core: Core
-    connection: socket.socket
+    connection: socket
     holder: int
 
     def taken(self) -> None:
@@ -89,65 +99,51 @@ class Joined:
 
     def _tell(self, what: bytes) -> None:
         with suppress(OSError):  # the holder was killed: whoever watches the connection sees it, too
-            self.connection.send(what, socket.MSG_NOSIGNAL)
+            self.connection.send(what, MSG_NOSIGNAL)
 
 
-class Joiner:
-    """Asked again and again while another process has a container locked; `joined` is what came of it."""
-
-    def __init__(self, open_key: Open, check: Check) -> None:
-        self._open = open_key
-        self._check = check
-        self.joined: Joined | None = None
-
-    def __call__(self, container: Container) -> bool:
-        """True: there is no lock to be waited for any more: joined, or it is another file that counts. Raises
-        VolumeError, RolledBack, KeystoreError."""
-        if not is_current(container):
-            return True
-        if container.name != CONTAINER:
-            return False
-        with ExitStack() as undo:
-            connection = _connect(container)
-            if connection is None:
-                return False
-            undo.callback(connection.close)
-            self.joined = self._join(container, connection)
-            if self.joined is not None:
-                undo.pop_all()
-        return self.joined is not None
-
-    def _join(self, container: Container, connection: socket.socket) -> Joined | None:
-        """None: the holder ended meanwhile, or was too busy."""
-        holder = peer_of(connection)[0]
-        if container.is_readonly:
-            rule = f"volume is open for writing by process {holder}, and can only be read from here"
-            raise VolumeBusy(rule, container.path, f"{REMEDY}; or make the container writable")
-        superblock, key = self._open(container)  # may ask for a passphrase: now there is somebody to join
-        with key:
-            proof_key = join_key(key.view(), superblock.volume_id)
-        try:
-            found = _ask(container, connection, proof_key)
-        finally:
-            proof_key[:] = bytes(len(proof_key))
-        if found is None:
+def join(container: Container, open_key: Open, check: Check) -> Joined | None:
+    """Join the volume of an open container that another process has locked; None where nobody listens, yet or any more.
+    Raises VolumeError, RolledBack, KeystoreError."""
+    with ExitStack() as undo:
+        connection = _connect(container)
+        if connection is None:
             return None
-        with ExitStack() as undo:
-            for fd in found:
-                undo.callback(os.close, fd)
-            core = _core(container, superblock, found)
+        undo.callback(connection.close)
+        joined = _joined(container, connection, open_key, check)
+        if joined is not None:
             undo.pop_all()
-            theirs = Container(container.directory, container.name, found[1], is_readonly=False)
-            joined = Joined(theirs, superblock, core, connection, holder)
-            undo.callback(theirs.close)
-            undo.callback(core.close)
-            self._check(superblock, core)
-            undo.pop_all()
-        return joined
+    return joined
 
 
-def _connect(container: Container) -> socket.socket | None:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def _joined(container: Container, connection: socket, open_key: Open, check: Check) -> Joined | None:
+    """None: the holder ended meanwhile, or was too busy."""
+    holder = peer_of(connection)[0]
+    if container.is_readonly:
+        rule = f"volume is open for writing by process {holder}, and can only be read from here"
+        raise VolumeBusy(rule, container.path, f"{REMEDY}; or make the container writable")
+    superblock, key = open_key(container)  # may ask for a passphrase: now there is somebody to join
+    with key:
+        proof_key = join_key(key.view(), superblock.volume_id)
+    try:
+        found = _ask(container, connection, proof_key)
+    finally:
+        proof_key[:] = bytes(len(proof_key))
+    if found is None:
+        return None
+    theirs = found[1]
+    with ExitStack() as undo:
+        undo.callback(os.close, theirs)
+        core = _core(container, superblock, found)
+        undo.callback(core.close)
+        check(superblock, core)
+        undo.pop_all()
+    shared = Container(container.directory, container.name, theirs, is_readonly=False)
+    return Joined(shared, superblock, core, connection, holder)
+
+
+def _connect(container: Container) -> socket | None:
+    connection = socket(AF_UNIX, SOCK_SEQPACKET)
     try:
         connection.settimeout(ANSWER_WAIT_S)
         connection.connect(socket_name(container))
@@ -159,7 +155,7 @@ def _connect(container: Container) -> socket.socket | None:
     return None
 
 
-def _ask(container: Container, connection: socket.socket, key: bytearray) -> tuple[int, int] | None:
+def _ask(container: Container, connection: socket, key: bytearray) -> tuple[int, int] | None:
     """The arena and the container, None where nobody answers; raise VolumeBusy for a holder that can't be joined."""
     holder, ours = peer_of(connection)[0], greeting()
     try:
@@ -182,13 +178,11 @@ def _ask(container: Container, connection: socket.socket, key: bytearray) -> tup
     return _accepted(container, holder, packet, fds, lambda proof, said: meeting.is_proven(key, b"answer", proof, said))
 
 
-def _received(connection: socket.socket) -> tuple[bytes, list[int]]:
-    fds = array.array("i")
-    packet, ancillary, _, _ = connection.recvmsg(PACKET_MAX, socket.CMSG_SPACE(4 * fds.itemsize))
-    for level, kind, data in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    return packet, list(fds)
+def _received(connection: socket) -> tuple[bytes, list[int]]:
+    space = CMSG_SPACE(FDS_MAX * FD_SIZE)
+    packet, ancillary, _, _ = connection.recvmsg(PACKET_MAX, space, MSG_CMSG_CLOEXEC)
+    fds = b"".join(data for level, kind, data in ancillary if (level, kind) == (SOL_SOCKET, SCM_RIGHTS))
+    return packet, [int.from_bytes(fds[at : at + FD_SIZE], "little") for at in range(0, len(fds), FD_SIZE)]
 
 
 def _accepted(
@@ -196,7 +190,6 @@ def _accepted(
 ) -> tuple[int, int] | None:
     with ExitStack() as undo:
         for fd in fds:
-            os.set_inheritable(fd, False)
             undo.callback(os.close, fd)
         if not packet:  # the holder ended
             return None
@@ -221,9 +214,14 @@ def _are_what_they_should_be(container: Container, answer: Answer, fds: list[int
 
 
 def _core(container: Container, superblock: Superblock, found: tuple[int, int]) -> Core:
+    """It takes the arena, also where it fails."""
     arena, theirs = found
     shape = Shape(superblock.volume_id, superblock.log_blocks, is_plain=superblock.is_plain)
-    return Core(theirs, container.path, shape, arena_fd=arena)
+    with ExitStack() as undo:
+        undo.callback(os.close, arena)
+        core = Core(theirs, container.path, shape, arena_fd=arena)
+        undo.pop_all()
+    return core
 
 
 def _stranger(container: Container, holder: int) -> VolumeBusy:

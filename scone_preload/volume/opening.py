@@ -5,6 +5,8 @@ A new one is whole, and anchored, before it takes its name; what a killed maker 
 knows it, and else thrown away, as no program has had it.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -19,8 +21,8 @@ from scone_preload.keys.store import now
 from scone_preload.volume.core import Core, Durable, Shape
 from scone_preload.volume.format import BLOCK_SIZE, LOG_BLOCK, LOG_BLOCKS, Freshness, Mode, Slot, Superblock, damaged
 from scone_preload.volume.freshness import check_fresh, check_gone, check_place, check_unanchored, gone, state_of
-from scone_preload.volume.joining import Joined, Joiner
 from scone_preload.volume.keys import Keys
+from scone_preload.volume.meeting import Joining
 from scone_preload.volume.place import (
     CONTAINER,
     NEW,
@@ -35,9 +37,12 @@ from scone_preload.volume.place import (
     open_container,
     real_directory,
 )
-from scone_preload.volume.proof import join_key
-from scone_preload.volume.slots import data_key, parse_copies
+from scone_preload.volume.slots import data_key, join_key, parse_copies
 from scone_preload.volume.superblock import open_superblock, read_raw, write_first
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from scone_preload.volume.joining import Joined
 
 Say = Callable[[str], None]
 MakeSlot = Callable[[bytes, SecretBuffer, int], Slot]  # of the volume's id, its key, and the time
@@ -99,7 +104,7 @@ def open_or_join(asked: Asked, keys: Keys, say: Say) -> Opened | Joined:
     if asked.freshness == Freshness.EPHEMERAL:
         return _ephemeral(asked)
 
-    def opened_key(container: Container) -> tuple[Superblock, SecretBuffer]:
+    def open_key(container: Container) -> tuple[Superblock, SecretBuffer]:
         superblock, key = open_superblock(container.fd, keys.opener, container.path, keys.tried)
         with ExitStack() as undo:
             undo.callback(key.close)
@@ -112,16 +117,16 @@ def open_or_join(asked: Asked, keys: Keys, say: Say) -> Opened | Joined:
         if state is not None:  # read before: what the holder has is never behind it
             check_fresh(state, core.durable(), core.where)
 
-    joiner = Joiner(opened_key, check)
-    opened = _open_or_make(asked, keys, say, keys.new_slot, joiner)
+    joining = Joining(open_key, check)
+    opened = _open_or_make(asked, keys, say, keys.new_slot, joining)
     if opened is not None:
         return opened
-    assert joiner.joined is not None, "else it is looked for again"
-    return joiner.joined
+    assert joining.joined is not None, "else it is looked for again"
+    return joining.joined
 
 
-def _open_or_make(asked: Asked, keys: Keys, say: Say, make_slot: MakeSlot, joiner: Joiner | None) -> Opened | None:
-    """None: the joiner has joined it."""
+def _open_or_make(asked: Asked, keys: Keys, say: Say, make_slot: MakeSlot, joining: Joining | None) -> Opened | None:
+    """None: `joining` has joined it."""
     directory = real_directory(asked.directory)
     for _ in range(ATTEMPTS):
         found = containers_in(directory)
@@ -132,8 +137,8 @@ def _open_or_make(asked: Asked, keys: Keys, say: Say, make_slot: MakeSlot, joine
             if made is not None:
                 return made
             continue
-        container = _locked(asked, directory, CONTAINER if CONTAINER in found else NEW, joiner)
-        if joiner is not None and joiner.joined is not None:
+        container = _locked(asked, directory, CONTAINER if CONTAINER in found else NEW, joining)
+        if joining is not None and joining.joined is not None:
             return None
         if container is None:
             continue
@@ -142,7 +147,7 @@ def _open_or_make(asked: Asked, keys: Keys, say: Say, make_slot: MakeSlot, joine
     raise VolumeError("volume changes its name again and again", directory, "see who else works there")
 
 
-def _locked(asked: Asked, directory: str, name: str, joiner: Joiner | None) -> Container | None:
+def _locked(asked: Asked, directory: str, name: str, joining: Joining | None) -> Container | None:
     """None: it was joined, or it isn't there by this name any more."""
     try:
         container = open_container(directory, name, readonly=asked.readonly and name == CONTAINER, is_locked=False)
@@ -150,7 +155,7 @@ def _locked(asked: Asked, directory: str, name: str, joiner: Joiner | None) -> C
         return None
     with ExitStack() as undo:
         undo.callback(container.close)
-        if not lock(container, joiner) or not is_current(container):
+        if not lock(container, joining) or not is_current(container):
             return None
         if asked.is_shared and not container.is_readonly:
             container.mark_starting()

@@ -8,28 +8,22 @@
       TAKEN     wrapped processes may have them from here on ►
       GONE      none of them is left ───────────►
 
-Each proof is HMAC-SHA256 under a key that only who has the volume key can derive, over both nonces, both namespaces and
-both pids as the kernel tells each side the other's: so nobody in between can pass one's proofs on to the other.
+Each proof is HMAC-SHA256 under slots.join_key, over both nonces, both namespaces and both pids as the kernel tells each
+side the other's: so nobody in between can pass one's proofs on to the other.
 """
 
 import os
 import struct
 from dataclasses import dataclass
 
-from scone_preload.keys.seal import Bytes, derive, has_tag, tag
+from scone_preload.keys.seal import Bytes, has_tag, tag
 
-LABEL_JOIN = b"scone-volume join 1"
 MAGIC = b"SCONEJN1"
 NONCE_SIZE = PROOF_SIZE = BUILD_SIZE = 32
 PACKET_MAX = 8192
 TAKEN, GONE = b"taken", b"gone"
 _HELLO = struct.Struct("<8s32sQ")
 _ANSWER = struct.Struct("<IIQ")  # is it a refusal, zero, size of the arena
-
-
-def join_key(volume_key: Bytes, volume_id: bytes) -> bytearray:
-    """What proves that one knows the volume key; wipe it after use."""
-    return derive(volume_key, volume_id, LABEL_JOIN)
 
 
 @dataclass(frozen=True, slots=True)
