@@ -32,12 +32,13 @@ def mount_all(
 
 
 def _mount(plan: VolumePlan, access: KeystoreAccess, environment: Mapping[bytes, bytes]) -> HeldVolume:
-    path, mode, freshness, key, host_path = plan
+    path, mode, freshness, key, host_path, cache_size = plan
     asked = Asked(
         directory=host_path,
         mode=Mode.ENCRYPT if mode == "ephemeral" else Mode[mode.upper()],
         freshness=Freshness[freshness.upper()],
         is_shared=True,
+        cache_size=int(cache_size),
     )
     keys = Keys(
         access,

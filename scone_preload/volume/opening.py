@@ -23,6 +23,7 @@ from scone_preload.volume.format import BLOCK_SIZE, LOG_BLOCK, LOG_BLOCKS, Fresh
 from scone_preload.volume.freshness import check_fresh, check_gone, check_place, check_unanchored, gone, state_of
 from scone_preload.volume.keys import Keys
 from scone_preload.volume.meeting import Joining
+from scone_preload.volume.memory import chosen_cache_size
 from scone_preload.volume.place import (
     CONTAINER,
     NEW,
@@ -52,7 +53,7 @@ ATTEMPTS = 10  # others may make, rename or remove a container between two looks
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A volume as a policy, or a command line, asks for it: `directory` is the host's; `freshness` None: as it is;
-    `is_shared`: others may join it."""
+    `is_shared`: others may join it; `cache_size`: bytes, 0: chosen."""
 
     directory: str
     mode: Mode | None
@@ -60,6 +61,7 @@ class Asked:
     readonly: bool = False
     create: bool = True
     is_shared: bool = False
+    cache_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,7 @@ def _open(asked: Asked, container: Container, keys: Keys, say: Say) -> Opened:
         superblock, key = open_superblock(container.fd, keys.opener, container.path, keys.tried)
         undo.callback(key.close)
         _check_asked(asked, superblock, container.path)
-        core = _core(container, superblock)
+        core = _core(container, superblock, asked.cache_size)
         undo.callback(core.close)
         store = keys.access.open() if superblock.freshness.is_anchored else None
         state = _anchored(superblock, container.directory, keys)
@@ -264,7 +266,7 @@ def _make(asked: Asked, directory: str, keys: Keys, say: Say, make_slot: MakeSlo
         undo.callback(_unmake, container)
         if asked.is_shared:
             container.mark_starting()
-        core = _formatted(undo, container, superblock, key)
+        core = _formatted(undo, container, superblock, key, asked.cache_size)
         if store is not None:
             if before is not None:
                 say(f"THE VOLUME OF {directory} IS GONE; as its policy allows, an empty one takes its place")
@@ -293,20 +295,20 @@ def _ephemeral(asked: Asked) -> Opened:
         superblock = Superblock(os.urandom(16), Mode.ENCRYPT, Freshness.EPHEMERAL, 1, now(), LOG_BLOCKS, ())
         with SecretBuffer.of(os.urandom(32)) as key:
             os.ftruncate(container.fd, 2 * 4096)
-            core = _mounted_new(undo, container, superblock, key)
+            core = _mounted_new(undo, container, superblock, key, asked.cache_size)
         undo.pop_all()
     return Opened(container, superblock, core, None)
 
 
-def _formatted(undo: ExitStack, container: Container, superblock: Superblock, key: SecretBuffer) -> Core:
+def _formatted(undo: ExitStack, container: Container, superblock: Superblock, key: SecretBuffer, cache: int) -> Core:
     try:
         write_first(container.fd, superblock, key)
     except OSError as error:
         raise cannot("made", container.path, error) from None
-    return _mounted_new(undo, container, superblock, key)
+    return _mounted_new(undo, container, superblock, key, cache)
 
 
-def _mounted_new(undo: ExitStack, container: Container, superblock: Superblock, key: SecretBuffer) -> Core:
+def _mounted_new(undo: ExitStack, container: Container, superblock: Superblock, key: SecretBuffer, cache: int) -> Core:
     info = os.stat(container.directory)
     maker = _core(container, superblock)
     undo.callback(maker.close)
@@ -314,7 +316,7 @@ def _mounted_new(undo: ExitStack, container: Container, superblock: Superblock, 
     with _data_key(key, superblock) as raw:
         maker.format(raw, stat.S_IFDIR | mode, info.st_uid, info.st_gid)
         maker.close()
-        core = _core(container, superblock)
+        core = _core(container, superblock, cache)
         undo.callback(core.close)
         core.mount(raw)
     core.checkpoint()
@@ -338,12 +340,13 @@ def check_size(container: Container, superblock: Superblock) -> None:
         raise damaged(container.path, f"it ends after {size} bytes, of at least {least}")
 
 
-def _core(container: Container, superblock: Superblock) -> Core:
+def _core(container: Container, superblock: Superblock, cache_size: int = 0) -> Core:
     shape = Shape(
         superblock.volume_id,
         superblock.log_blocks,
         is_plain=superblock.is_plain,
         is_readonly=container.is_readonly,
+        cache_size=cache_size or chosen_cache_size(),
     )
     return Core(container.fd, container.path, shape)
 

@@ -251,7 +251,7 @@ def test_a_tool_is_refused_while_any_program_has_it(me: User) -> None:
     with running(me, "one", "two") as (one, two):
         host = one.host
         one.end()
-        argv = [SCONE_WRAP.parent / "scone-volume", "verify", me.volume]
+        argv = [str(SCONE_WRAP.parent / "scone-volume"), "verify", str(me.volume)]
         done = subprocess.run(argv, env=me.environment, capture_output=True, check=False, timeout=60)
         assert done.returncode == 125
         assert f"volume is in use by process {host} (scone-runtime)" in done.stderr.decode()
@@ -401,7 +401,7 @@ def test_p3_who_stands_between_gets_nothing(me: User) -> None:
                 "sys.exit(main())"
             )
             python = SCONE_WRAP.parent / "python"
-            argv = [python, "-c", code, "--data", me.volume, "/bin/cat", f"{me.volume}/f"]
+            argv = [str(python), "-c", code, "--data", str(me.volume), "/bin/cat", f"{me.volume}/f"]
             done = subprocess.run(argv, env=me.environment, capture_output=True, check=False, timeout=60)
             thread.join()
         assert re.search(b"can't prove that it knows its key", done.stderr), done.stderr
