@@ -266,6 +266,12 @@ def test_another_user_is_refused_with_the_holders_pid(nobody: User) -> None:
         )
 
 
+def test_who_can_only_read_it_is_refused_while_others_write(nobody: User) -> None:
+    with running(nobody, "one"):
+        nobody.container().chmod(0o400)
+        nobody.refused(r"volume is open for writing by process \d+, and can only be read from here")
+
+
 def test_another_key_is_refused(me: User) -> None:
     with running(me, "one") as (one,):
         stranger = User(me.folder)
