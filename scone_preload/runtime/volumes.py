@@ -22,13 +22,17 @@ def mount_all(
 ) -> list[HeldVolume]:
     """Open, make or join each volume of the policy; raise SconeError, with none left open."""
     forbid_dumps()  # from here on there are keys in this process
-    mounted: list[HeldVolume] = []
+    mounted: dict[VolumePlan, HeldVolume] = {}
     with ExitStack() as undo:
-        for plan in plans:
-            mounted.append(_mount(plan, access, environment))
-            undo.callback(mounted[-1].close)
+        for plan in sorted(plans, key=_directory):  # one order for all starts: else two may wait for one another
+            mounted[plan] = _mount(plan, access, environment)
+            undo.callback(mounted[plan].close)
         undo.pop_all()
-    return mounted
+    return [mounted[plan] for plan in plans]
+
+
+def _directory(plan: VolumePlan) -> str:
+    return os.path.realpath(plan[4])
 
 
 def _mount(plan: VolumePlan, access: KeystoreAccess, environment: Mapping[bytes, bytes]) -> HeldVolume:

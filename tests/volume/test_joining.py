@@ -247,6 +247,22 @@ def test_starts_one_behind_the_other_join_or_wait(me: User) -> None:
     assert me.ok(f"wc -l < {me.volume}/log").strip() == "12"
 
 
+def test_starts_with_the_same_volumes_in_another_order_do_not_wait_for_one_another(me: User) -> None:
+    names = [str(me.folder / name) for name in "abc"]
+    script = "; ".join(f"echo x >> {name}/log" for name in names)
+    pipe = subprocess.PIPE
+    started = []
+    for first in range(3):
+        order = tuple(word for name in names[first:] + names[:first] for word in ("--data", name))
+        argv = me.argv(order, "/bin/sh", "-c", script)
+        started.append(subprocess.Popen(argv, stdout=pipe, stderr=pipe, cwd=me.folder))
+    for process in started:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    for name in names:
+        assert me.ok(f"wc -l < {name}/log", options=("--data", name)).strip() == "3"
+
+
 def test_a_tool_is_refused_while_any_program_has_it(me: User) -> None:
     with running(me, "one", "two") as (one, two):
         host = one.host
