@@ -11,7 +11,7 @@ import errno
 import fcntl
 import mmap
 import os
-from ctypes import POINTER, Structure, c_bool, c_char_p, c_int, c_long, c_uint8, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, Structure, c_bool, c_char_p, c_int, c_long, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 
 from scone_preload.errors import MachineLacks, VolumeDamaged, VolumeError
 from scone_preload.paths import OBJECTS_ID, VOLUME_LIBRARY, read_kept
@@ -100,9 +100,7 @@ class Core:
         self._library = _library()
         self.arena_size: int = self._library.volume_arena_size()
         self.arena_fd = arena_fd if arena_fd >= 0 else _memory(self.arena_size)
-        self._map = mmap.mmap(self.arena_fd, self.arena_size)
-        self._map.madvise(mmap.MADV_DONTDUMP)
-        self._arena = c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(self._map)))
+        self._arena = c_void_p(_map(self.arena_fd, self.arena_size))
         self._volume = c_void_p()
         opened = self._library.volume_library_open(fd, self._arena, shape.is_readonly, ctypes.byref(self._volume))
         self._check(opened, "opened")
@@ -151,7 +149,7 @@ class Core:
         if self.arena_fd >= 0:
             os.close(self.arena_fd)
             self.arena_fd = -1
-            self._map.close()
+            _libc().munmap(self._arena, self.arena_size)
 
     def _check(self, result: int, done: str) -> None:
         if result >= 0:
@@ -194,6 +192,27 @@ def _memory(size: int) -> int:
         os.close(fd)
         raise MachineLacks("no shared memory for a volume", str(error), "allow memfd_create of that size") from None
     return fd
+
+
+def _libc() -> ctypes.CDLL:
+    """For mappings that own no descriptor: one of the module mmap closes its copy at its end, and that number may be
+    another's by then, as the runtime host closes all that it was forked with and doesn't know."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = c_void_p
+    libc.mmap.argtypes = (c_void_p, c_size_t, c_int, c_int, c_int, c_long)
+    libc.munmap.argtypes = (c_void_p, c_size_t)
+    libc.madvise.argtypes = (c_void_p, c_size_t, c_int)
+    return libc
+
+
+def _map(fd: int, size: int) -> int:
+    libc = _libc()
+    found: int | None = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+    if found is None or found == c_void_p(-1).value:
+        why = os.strerror(ctypes.get_errno())
+        raise MachineLacks("no address space for a volume", why, "raise the limit (ulimit -v)")
+    libc.madvise(found, size, mmap.MADV_DONTDUMP)
+    return found
 
 
 _loaded: list[ctypes.CDLL] = []
