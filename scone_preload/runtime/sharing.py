@@ -13,6 +13,8 @@ import array
 import os
 import selectors
 import socket
+import sys
+import time
 from contextlib import suppress
 from functools import partial
 from threading import Condition, Thread
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 WAITING_MAX = 64  # that have connected and not proven anything yet
 BACKLOG = 128
+PAUSE_S = 0.05
 
 
 class Guest:
@@ -159,18 +162,28 @@ class Company:
         self._selector.register(listener, selectors.EVENT_READ, lambda: self._accept(volume, listener))
 
     def _run(self) -> None:
-        while True:
-            ready = self._selector.select()
-            with self._changed:
-                known = self._selector.get_map()
-                for key, _ in ready:
-                    if key.fd in known and known[key.fd] is key:  # else it was closed meanwhile
-                        key.data()
+        try:
+            while True:
+                self._turn()
+        finally:  # a bug: nobody would see a holder's end, nor who has joined: the programs stop, closed
+            kind, error, trace = sys.exc_info()
+            if kind and error:
+                sys.excepthook(kind, error, trace)
+            os._exit(1)
+
+    def _turn(self) -> None:
+        ready = self._selector.select()
+        with self._changed:
+            known = self._selector.get_map()
+            for key, _ in ready:
+                if key.fd in known and known[key.fd] is key:  # else it was closed meanwhile
+                    key.data()
 
     def _accept(self, volume: Volume, listener: socket.socket) -> None:
         try:
             connection, _ = listener.accept()
-        except OSError:
+        except OSError:  # no descriptor is left, most likely
+            time.sleep(PAUSE_S)
             return
         waiting = sum(not guest.has_joined for guest in self._guests)
         if peer_of(connection)[1] != os.geteuid() or waiting >= WAITING_MAX:

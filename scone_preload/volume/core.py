@@ -170,9 +170,12 @@ def build_digest() -> bytes:
     from hashlib import sha256  # lazy: only who shares a volume
 
     _library()
-    with open(VOLUME_LIBRARY, "rb") as file:
-        is_loaded = _identity(os.fstat(file.fileno())) == _loaded_as[0]
-        return sha256(read_kept(OBJECTS_ID) + b"\0" + file.read()).digest() if is_loaded else os.urandom(32)
+    try:
+        with open(VOLUME_LIBRARY, "rb") as file:
+            is_loaded = _identity(os.fstat(file.fileno())) == _loaded_as[0]
+            return sha256(read_kept(OBJECTS_ID) + b"\0" + file.read()).digest() if is_loaded else os.urandom(32)
+    except OSError:
+        return os.urandom(32)
 
 
 def _identity(info: os.stat_result) -> tuple[int, int, int, int]:
