@@ -176,8 +176,7 @@ class Container:
     def log(self, slot: Slot, doubt: Doubt | None = None) -> Log:
         """The commits behind a checkpoint, in their order.
 
-        With `doubt`, a batch that doesn't open but that another one follows is taken for what it seems to say; it is
-        told.
+        With `doubt`, a batch that doesn't open, but that another follows, is taken for what it seems to say, and told.
         """
         if slot.checkpoint is None or slot.checkpoint.is_clean:
             return Log()
