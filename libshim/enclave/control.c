@@ -187,6 +187,8 @@ static void hello_answered(const uint8_t *answer, long size, int from)
 	policy_install(answer + sizeof head, head.policy_size);
 	if (head.file_count > CTL_KEPT_MAX)
 		die("the runtime host's answer to HELLO can't be read");
+	if (enclave.flags & FLAG_VOLUMES && !head.volume_count)
+		die("the runtime hands over no volume: what belongs there would be written to the host");
 	if (head.volume_count)
 		volumes_take(from, head.volume_count);
 	for (uint32_t i = 0; i < head.file_count; i++)

@@ -250,7 +250,7 @@ const struct vol_who *who_asks(void)
 
 uint32_t process_number(void)
 {
-	if (thread_self()->is_guest)
+	if (thread_self()->is_guest && thread_self()->gate_only)	/* else its descriptors are the process's */
 		return (uint32_t)gate0(__NR_getpid);
 	if (unlikely(!number))
 		number = (uint32_t)gate0(__NR_getpid);

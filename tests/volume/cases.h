@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char *case_name;
 
@@ -23,9 +24,12 @@ struct named_case { const char *name; void (*run)(void); };
 
 #define CASE(function) { #function, function }
 
-static inline int cases_run(const struct named_case *cases, size_t count)
+/* All, or those of the name that the first argument is. */
+static inline int cases_run(const struct named_case *cases, size_t count, char **argument)
 {
 	for (size_t i = 0; i < count; i++) {
+		if (argument[1] && strcmp(argument[1], cases[i].name))
+			continue;
 		case_name = cases[i].name;
 		cases[i].run();
 	}

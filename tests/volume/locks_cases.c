@@ -163,6 +163,7 @@ static void three_in_a_circle_are_told(void)
 		if (!children[i]) {
 			IS(set(inode, F_WRLCK, 1 + i, 1 + i), 0);
 			say(i, 1);
+			await(0, 1);
 			await(1, 1);
 			IS(set_waiting(inode, F_WRLCK, i, i), 0);	/* the first waits for us, the second for the first */
 			_exit(0);
@@ -459,7 +460,8 @@ static const struct named_case cases[] = {
 	CASE(a_death_at_any_instruction_leaves_whole_lists),
 };
 
-int main(void)
+int main(int count, char **argument)
 {
-	return cases_run(cases, sizeof cases / sizeof *cases);
+	(void)count;
+	return cases_run(cases, sizeof cases / sizeof *cases, argument);
 }

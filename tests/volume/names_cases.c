@@ -663,7 +663,8 @@ static const struct named_case cases[] = {
 	CASE(processes_are_killed_while_they_change_names),
 };
 
-int main(void)
+int main(int count, char **argument)
 {
-	return cases_run(cases, sizeof cases / sizeof *cases);
+	(void)count;
+	return cases_run(cases, sizeof cases / sizeof *cases, argument);
 }
