@@ -59,7 +59,7 @@ Commands:
 """
 
 ENDING = """
-A volume is used by one scone-wrap, with all of its processes, or one of these commands at a time.
+A volume is used by scone-wraps of one user, with all of their processes, or by one of these commands.
 
 Exit status: 0 done, 1 done but for what is damaged, 125 refused, with the reason and the remedy, 124 an older state
 than its anchor, 123 our bug.

@@ -61,6 +61,12 @@ def only_kept_volumes_have_keys(merged: Layer) -> Iterator[Problem]:
             yield Problem(volume.place("key"), f'mode "{mode}" has no key', "leave it out")
 
 
+def only_shielded_volumes_have_a_cache(merged: Layer) -> Iterator[Problem]:
+    for volume in merged.many("volume"):
+        if volume.text("cache") and volume.text("mode") == "passthrough":
+            yield Problem(volume.place("cache"), 'mode "passthrough" has no cache', "leave it out")
+
+
 def host_paths_do_not_loop(merged: Layer) -> Iterator[Problem]:
     for volume in merged.many("volume"):
         path, host = volume.text("path"), host_path(volume)
@@ -196,7 +202,8 @@ def programs_are_wrapped_or_not(merged: Layer) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (
-    volumes_are_no_system, freshness_fits_the_mode, only_kept_volumes_have_keys, host_paths_do_not_loop,
+    volumes_are_no_system, freshness_fits_the_mode, only_kept_volumes_have_keys,
+    only_shielded_volumes_have_a_cache, host_paths_do_not_loop,
     host_paths_do_not_overlap, rules_name_one_socket, names_are_connected_to, tls_keys_need_tls, no_port_twice,
     variables_have_one_rule, arguments_are_fixed_or_allowed, secrets_have_a_place, calls_can_be_allowed,
     calls_have_one_rule, answers_stay_checked, programs_are_wrapped_or_not,

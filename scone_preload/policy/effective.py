@@ -196,6 +196,7 @@ def _volume(entry: Entry) -> model.Volume:
         freshness=entry.text("freshness") or FRESHNESS[mode][0],
         key=entry.text("key") or ("default" if mode in KEYED else ""),
         host_path=entry.text("host_path") or entry.text("path"),
+        cache=entry.text("cache"),
     )
 
 

@@ -157,6 +157,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("volume", "key", text(kinds.key_name, "name in the keystore"), "", 'Empty: "default", where there is a key.'),
     Key("volume", "host_path", text(kinds.path, "path"), "", "Where the host keeps it. Empty: the same path."),
+    Key(
+        "volume",
+        "cache",
+        text(kinds.cache_size, 'size, such as `"64M"` or `"1G"`'),
+        "",
+        "What stays in memory of its data, at most. Empty: an eighth of the memory there is, at most 256M.",
+    ),
     Key("files", "unlisted", _unlisted("pass", "system", "refuse"), "pass", _UNLISTED + "."),
     Key("files", "read", listed(kinds.path_pattern, _PATHS), (), "May be read."),
     Key("files", "write", listed(kinds.path_pattern, _PATHS), (), "May be read, written, made, renamed and removed."),

@@ -30,6 +30,9 @@ HOST_NAME = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:
 LEAF = re.compile(r"sha256:[0-9a-f]{64}")
 MODE = re.compile(r"0[0-7]{3}")
 OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
+SIZE = re.compile(r"[1-9][0-9]{0,8}[KMG]")
+UNITS = {"K": 10, "M": 20, "G": 30}
+CACHE_LEAST, CACHE_MOST = "2M", "16G"  # that libshim/volume takes
 PORT_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 
 
@@ -109,7 +112,21 @@ variable = shaped(VARIABLE, "no name of a variable", "use letters, digits and _"
 variable_pattern = shaped(VARIABLE_PATTERN, "no name of a variable", 'use letters, digits and _, or a pattern: "LC_*"')
 file_mode = shaped(MODE, "no file mode", 'write four octal digits, such as "0400"')
 owner = shaped(OWNER, "no owner", 'write a user, or user and group: "redis", "redis:redis" or "0:0"')
+size = shaped(SIZE, "no size", 'write a number and K, M or G, such as "256M" or "1G"')
 leaf = shaped(LEAF, "no fingerprint", 'write "sha256:" and 64 lower-case hexadecimal digits')
+
+
+def cache_size(text: str) -> str:
+    """A size that a volume's cache can have."""
+    size(text)
+    if not bytes_of(CACHE_LEAST) <= bytes_of(text) <= bytes_of(CACHE_MOST):
+        raise Bad(f'cache "{text}" is out of range', f'write a size from "{CACHE_LEAST}" to "{CACHE_MOST}"')
+    return text
+
+
+def bytes_of(size: str) -> int:
+    """Return how many bytes a size is; "" is 0."""
+    return int(size[:-1]) << UNITS[size[-1]] if size else 0
 
 
 def host_name(text: str) -> str:

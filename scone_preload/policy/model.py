@@ -22,6 +22,7 @@ class Volume(Frozen, kw_only=True):
     freshness: str
     key: str
     host_path: str
+    cache: str
 
 
 class Tls(Frozen, kw_only=True):

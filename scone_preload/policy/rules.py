@@ -1,5 +1,6 @@
 """The parts of a policy that `start` and `paths` work with, in their plain form."""
 
+from scone_preload.policy.kinds import bytes_of
 from scone_preload.policy.model import Policy
 from scone_preload.policy.paths import FileRules
 from scone_preload.policy.start import ArgumentRules, EnvironmentRules, VolumePlan
@@ -21,7 +22,9 @@ def keystore_names(policy: Policy) -> tuple[str, ...]:
 def shielded_volumes(policy: Policy) -> tuple[VolumePlan, ...]:
     """Return the volumes that are kept in a container."""
     shielded = (one for one in policy.volumes if one.mode != "passthrough")
-    return tuple((one.path, one.mode, one.freshness, one.key, one.host_path) for one in shielded)
+    return tuple(
+        (one.path, one.mode, one.freshness, one.key, one.host_path, str(bytes_of(one.cache))) for one in shielded
+    )
 
 
 def argument_rules(policy: Policy) -> ArgumentRules:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from scone_preload.policy.paths import FileRules
 
-PLAN_VERSION = 7
+PLAN_VERSION = 8
 HEAD_SIZE = 12
 Texts = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]
@@ -27,7 +27,7 @@ Sources = tuple[tuple[str, bytes], ...]
 EnvironmentRules = tuple[str, Pairs, Texts, Texts, Texts]  # unlisted, set, pass, drop, names of secrets' sources
 ArgumentRules = tuple[str, Texts, Texts]  # unlisted, fixed, allow
 SecretSource = tuple[str, str, str]  # path, source, owner
-VolumePlan = tuple[str, str, str, str, str]  # path, mode, freshness, key, host_path
+VolumePlan = tuple[str, str, str, str, str, str]  # path, mode, freshness, key, host_path, bytes of cache ("0": chosen)
 
 
 class StartPlan:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scone_preload.options import Options
     from scone_preload.policy.start import StartPlan
     from scone_preload.runtime.governing import Governor
-    from scone_preload.runtime.maintaining import Volume
+    from scone_preload.runtime.maintaining import HeldVolume
     from scone_preload.runtime.wire import Kept
 
 
@@ -42,7 +42,7 @@ class Start:
         self.handlers = ""  # their file
         self.kept: dict[str, bytes] = {}
         self.is_read = False
-        self.volumes: list[Volume] = []
+        self.volumes: list[HeldVolume] = []
 
     def pin(self, path: str, shim: str, environment: Mapping[bytes, bytes]) -> None:
         """Note what the program's image may map: what its analysis found, and the shim."""
@@ -73,8 +73,8 @@ class Authority:
         return self._governor
 
     @property
-    def volumes(self) -> Sequence[Volume]:
-        """Those that the launcher mounted."""
+    def volumes(self) -> Sequence[HeldVolume]:
+        """Those that the launcher mounted, or joined."""
         return self._start.volumes
 
     @property

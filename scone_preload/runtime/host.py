@@ -91,11 +91,13 @@ class Host:
             if self.watched is not None:
                 self.watched.close()
         if self.maintainer is not None:
-            self.maintainer.finish()
+            self.maintainer.let_go()
         self.sum_up()
         self.write_statistics()
         if self.authority is not None and self.authority.governor.learner is not None:
             self.authority.governor.learner.write()
+        if self.maintainer is not None:
+            self.maintainer.finish()  # others may have joined its volumes
 
     def serve(self) -> bool:
         """Take what is waiting on the control socket, a bounded number of messages; whether more may wait."""
@@ -254,7 +256,7 @@ class Host:
             for key, _ in self.selector.select(LAST_S / 10):
                 if key.fd in self.selector.get_map():
                     key.data()
-        maintainer.commit() if self.alive else maintainer.finish()
+        maintainer.commit() if self.alive else maintainer.let_go()
 
     def write_trace(self, line: str) -> None:
         target = self.trace_fd if self.options.trace else self.error_fd
@@ -327,7 +329,7 @@ def run_host(
     already. `alive_fd` is kept open: its end tells the wrapped processes, however it comes (libshim/enclave/alive.c).
     """
     with socket.socket(fileno=control_fd) as control:
-        held = [fd for one in authority.volumes for fd in one.descriptors] if authority is not None else []
+        held = [fd for one in authority.volumes for fd in one.held] if authority is not None else []
         os.register_at_fork(after_in_child=lambda: leave_to_parent(control.fileno(), alive_fd, *held))
         Host(options, control, program_fd, error_fd, trace_fd, authority).run(waiting)
     return 0

@@ -215,7 +215,7 @@ def _be_host(
             os._exit(0)
         control_fd = control.detach()
         volumes = start.volumes if start is not None else []
-        held = {fd for one in volumes for fd in one.descriptors}
+        held = {fd for one in volumes for fd in one.held}
         error_fd = detach({control_fd, program_fd, *more, *held, options.stats_fd, LOG.fd})
         for one in volumes:
             one.taken_over()

@@ -11,10 +11,10 @@ import errno
 import fcntl
 import mmap
 import os
-from ctypes import POINTER, Structure, c_bool, c_char_p, c_int, c_long, c_uint8, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, Structure, c_bool, c_char_p, c_int, c_long, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 
 from scone_preload.errors import MachineLacks, VolumeDamaged, VolumeError
-from scone_preload.paths import VOLUME_LIBRARY
+from scone_preload.paths import OBJECTS_ID, VOLUME_LIBRARY, read_kept
 
 KEY_SIZE, TAG_SIZE = 32, 16
 _DAMAGED = (errno.EBADMSG, errno.EKEYREJECTED)
@@ -93,15 +93,14 @@ class Durable:
 class Core:
     """One container in one arena. `where` names the container in errors, which are VolumeError and its like."""
 
-    def __init__(self, fd: int, where: str, shape: Shape) -> None:
+    def __init__(self, fd: int, where: str, shape: Shape, *, arena_fd: int = -1) -> None:
+        """`arena_fd`: an arena in which another process has mounted it already, its own from here on."""
         self.where = where
         self.shape = shape
         self._library = _library()
         self.arena_size: int = self._library.volume_arena_size()
-        self.arena_fd = _memory(self.arena_size)
-        self._map = mmap.mmap(self.arena_fd, self.arena_size)
-        self._map.madvise(mmap.MADV_DONTDUMP)
-        self._arena = c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(self._map)))
+        self.arena_fd = arena_fd if arena_fd >= 0 else _memory(self.arena_size)
+        self._arena = c_void_p(_map(self.arena_fd, self.arena_size))
         self._volume = c_void_p()
         opened = self._library.volume_library_open(fd, self._arena, shape.is_readonly, ctypes.byref(self._volume))
         self._check(opened, "opened")
@@ -150,7 +149,7 @@ class Core:
         if self.arena_fd >= 0:
             os.close(self.arena_fd)
             self.arena_fd = -1
-            self._map.close()
+            _libc().munmap(self._arena, self.arena_size)
 
     def _check(self, result: int, done: str) -> None:
         if result >= 0:
@@ -163,6 +162,24 @@ class Core:
             raise VolumeDamaged(rule, self.where, REMEDY_DAMAGED)
         remedy = _REMEDIES.get(number, "see whether the disk is failing")
         raise VolumeError(f"volume can't be {done} ({os.strerror(number)}){detail}", self.where, remedy)
+
+
+def build_digest() -> bytes:
+    """What tells builds of the core, and of the shims that work with it, apart: only those of one share an arena.
+    Random where the file is no longer what was loaded."""
+    from hashlib import sha256  # lazy: only who shares a volume
+
+    _library()
+    try:
+        with open(VOLUME_LIBRARY, "rb") as file:
+            is_loaded = _identity(os.fstat(file.fileno())) == _loaded_as[0]
+            return sha256(read_kept(OBJECTS_ID) + b"\0" + file.read()).digest() if is_loaded else os.urandom(32)
+    except OSError:
+        return os.urandom(32)
+
+
+def _identity(info: os.stat_result) -> tuple[int, int, int, int]:
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def _as_key(key: bytearray) -> ctypes.Array[c_uint8]:
@@ -180,12 +197,35 @@ def _memory(size: int) -> int:
     return fd
 
 
+def _libc() -> ctypes.CDLL:
+    """For mappings that own no descriptor: one of the module mmap closes its copy at its end, and that number may be
+    another's by then, as the runtime host closes all that it was forked with and doesn't know."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = c_void_p
+    libc.mmap.argtypes = (c_void_p, c_size_t, c_int, c_int, c_int, c_long)
+    libc.munmap.argtypes = (c_void_p, c_size_t)
+    libc.madvise.argtypes = (c_void_p, c_size_t, c_int)
+    return libc
+
+
+def _map(fd: int, size: int) -> int:
+    libc = _libc()
+    found: int | None = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+    if found is None or found == c_void_p(-1).value:
+        why = os.strerror(ctypes.get_errno())
+        raise MachineLacks("no address space for a volume", why, "raise the limit (ulimit -v)")
+    libc.madvise(found, size, mmap.MADV_DONTDUMP)
+    return found
+
+
 _loaded: list[ctypes.CDLL] = []
+_loaded_as: list[tuple[int, int, int, int]] = []
 
 
 def _library() -> ctypes.CDLL:
     if not _loaded:
         try:
+            _loaded_as[:] = [_identity(os.stat(VOLUME_LIBRARY))]
             library = ctypes.CDLL(VOLUME_LIBRARY)
         except OSError as error:
             raise MachineLacks(

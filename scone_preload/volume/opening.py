@@ -5,11 +5,13 @@ A new one is whole, and anchored, before it takes its name; what a killed maker 
 knows it, and else thrown away, as no program has had it.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scone_preload.errors import VolumeError, VolumeMissing
 from scone_preload.keys.anchors import HeldAnchor
@@ -20,6 +22,8 @@ from scone_preload.volume.core import Core, Durable, Shape
 from scone_preload.volume.format import BLOCK_SIZE, LOG_BLOCK, LOG_BLOCKS, Freshness, Mode, Slot, Superblock, damaged
 from scone_preload.volume.freshness import check_fresh, check_gone, check_place, check_unanchored, gone, state_of
 from scone_preload.volume.keys import Keys
+from scone_preload.volume.meeting import Joining
+from scone_preload.volume.memory import chosen_cache_size
 from scone_preload.volume.place import (
     CONTAINER,
     NEW,
@@ -28,44 +32,56 @@ from scone_preload.volume.place import (
     containers_in,
     discard,
     is_current,
+    lock,
     make_container,
     make_nameless,
     open_container,
     real_directory,
 )
-from scone_preload.volume.slots import data_key, parse_copies
+from scone_preload.volume.slots import data_key, join_key, parse_copies
 from scone_preload.volume.superblock import open_superblock, read_raw, write_first
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from scone_preload.volume.joining import Joined
 
 Say = Callable[[str], None]
 MakeSlot = Callable[[bytes, SecretBuffer, int], Slot]  # of the volume's id, its key, and the time
-ATTEMPTS = 3  # others may rename or remove a container between two looks
+ATTEMPTS = 10  # others may make, rename or remove a container between two looks
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A volume as a policy, or a command line, asks for it: `directory` is the host's; `freshness` None: as it is."""
+    """A volume as a policy, or a command line, asks for it: `directory` is the host's; `freshness` None: as it is;
+    `is_shared`: others may join it; `cache_size`: bytes, 0: chosen."""
 
     directory: str
     mode: Mode | None
     freshness: Freshness | None
     readonly: bool = False
     create: bool = True
+    is_shared: bool = False
+    cache_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A mounted volume, which `close` lets go of: what it holds was compared with its anchor."""
+    """A mounted volume, which `close` lets go of: what it holds was compared with its anchor. `join_key` proves others'
+    right to join it; empty: nobody can."""
 
     container: Container
     superblock: Superblock
     core: Core
     anchor: HeldAnchor | None
+    join_key: bytearray = field(default_factory=bytearray, repr=False)
 
-    def close(self, *, is_clean: bool = True) -> None:
-        """Make everything durable, anchor that, and let go; raise VolumeError, KeystoreError, and let go."""
+    def close(self, *, is_clean: bool = True, is_last: bool = True) -> None:
+        """Make everything durable, anchor that, and let go; raise VolumeError, KeystoreError, and let go. Without
+        `is_last` processes may be left that still write."""
+        self.join_key[:] = bytes(len(self.join_key))
         try:
             if is_clean and not self.container.is_readonly:
-                self.core.checkpoint(is_last=True)
+                self.core.checkpoint(is_last=is_last)
                 if self.anchor is not None:
                     self.anchor.advance(state_of(self.core.durable()))
         finally:
@@ -80,25 +96,73 @@ def open_volume(asked: Asked, keys: Keys, say: Say, make_slot: MakeSlot | None =
     the keystore's; raise VolumeError, RolledBack, KeystoreError."""
     if asked.freshness == Freshness.EPHEMERAL:
         return _ephemeral(asked)
+    opened = _open_or_make(asked, keys, say, make_slot or keys.new_slot, None)
+    assert opened is not None, "nobody said that there is nothing to wait for"
+    return opened
+
+
+def open_or_join(asked: Asked, keys: Keys, say: Say) -> Opened | Joined:
+    """The same, but that it is joined where another scone-wrap of this user has it."""
+    if asked.freshness == Freshness.EPHEMERAL:
+        return _ephemeral(asked)
+
+    def open_key(container: Container) -> tuple[Superblock, SecretBuffer]:
+        superblock, key = open_superblock(container.fd, keys.opener, container.path, keys.tried)
+        with ExitStack() as undo:
+            undo.callback(key.close)
+            _check_asked(asked, superblock, container.path)
+            undo.pop_all()
+        return superblock, key
+
+    def check(superblock: Superblock, core: Core) -> None:
+        state = _anchored(superblock, real_directory(asked.directory), keys)
+        if state is not None:  # read before: what the holder has is never behind it
+            check_fresh(state, core.durable(), core.where)
+
+    joining = Joining(open_key, check)
+    opened = _open_or_make(asked, keys, say, keys.new_slot, joining)
+    if opened is not None:
+        return opened
+    assert joining.joined is not None, "else it is looked for again"
+    return joining.joined
+
+
+def _open_or_make(asked: Asked, keys: Keys, say: Say, make_slot: MakeSlot, joining: Joining | None) -> Opened | None:
+    """None: `joining` has joined it."""
     directory = real_directory(asked.directory)
     for _ in range(ATTEMPTS):
         found = containers_in(directory)
-        if CONTAINER in found:
-            container = open_container(directory, readonly=asked.readonly)
-        elif NEW in found:
-            container = open_container(directory, NEW)
-        elif asked.create:
-            made = _make(asked, directory, keys, say, make_slot or keys.new_slot)
+        if not found and not asked.create:
+            raise VolumeMissing("no volume", directory, "make one: scone-volume create DIR")
+        if not found:
+            made = _make(asked, directory, keys, say, make_slot)
             if made is not None:
                 return made
             continue
-        else:
-            raise VolumeMissing("no volume", directory, "make one: scone-volume create DIR")
-        if not is_current(container):
-            container.close()
-        elif container.name == CONTAINER or _finish(container, keys):
+        container = _locked(asked, directory, CONTAINER if CONTAINER in found else NEW, joining)
+        if joining is not None and joining.joined is not None:
+            return None
+        if container is None:
+            continue
+        if container.name == CONTAINER or _finish(container, keys):
             return _open(asked, container, keys, say)
     raise VolumeError("volume changes its name again and again", directory, "see who else works there")
+
+
+def _locked(asked: Asked, directory: str, name: str, joining: Joining | None) -> Container | None:
+    """None: it was joined, or it isn't there by this name any more."""
+    try:
+        container = open_container(directory, name, readonly=asked.readonly and name == CONTAINER, is_locked=False)
+    except VolumeMissing:
+        return None
+    with ExitStack() as undo:
+        undo.callback(container.close)
+        if not lock(container, joining) or not is_current(container):
+            return None
+        if asked.is_shared and not container.is_readonly:
+            container.mark_starting()
+        undo.pop_all()
+    return container
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +222,7 @@ def _open(asked: Asked, container: Container, keys: Keys, say: Say) -> Opened:
         superblock, key = open_superblock(container.fd, keys.opener, container.path, keys.tried)
         undo.callback(key.close)
         _check_asked(asked, superblock, container.path)
-        core = _core(container, superblock)
+        core = _core(container, superblock, asked.cache_size)
         undo.callback(core.close)
         store = keys.access.open() if superblock.freshness.is_anchored else None
         state = _anchored(superblock, container.directory, keys)
@@ -174,9 +238,10 @@ def _open(asked: Asked, container: Container, keys: Keys, say: Say) -> Opened:
         anchor = store.held_anchor(superblock.volume_id) if store is not None else None
         if anchor is not None:
             anchor.advance(state_of(core.durable()))
+        proof = _join_key(asked, container, superblock, key)
         key.close()
         undo.pop_all()
-    return Opened(container, superblock, core, anchor)
+    return Opened(container, superblock, core, anchor, proof)
 
 
 def _make(asked: Asked, directory: str, keys: Keys, say: Say, make_slot: MakeSlot) -> Opened | None:
@@ -199,7 +264,9 @@ def _make(asked: Asked, directory: str, keys: Keys, say: Say, make_slot: MakeSlo
         if container is None:
             return None
         undo.callback(_unmake, container)
-        core = _formatted(undo, container, superblock, key)
+        if asked.is_shared:
+            container.mark_starting()
+        core = _formatted(undo, container, superblock, key, asked.cache_size)
         if store is not None:
             if before is not None:
                 say(f"THE VOLUME OF {directory} IS GONE; as its policy allows, an empty one takes its place")
@@ -208,10 +275,17 @@ def _make(asked: Asked, directory: str, keys: Keys, say: Say, make_slot: MakeSlo
         container.settle()
         core.where = container.path
         anchor = store.held_anchor(volume_id) if store is not None else None
+        proof = _join_key(asked, container, superblock, key)
         key.close()
         undo.pop_all()
     say(f"made a volume in {directory}: {_words(superblock)}")
-    return Opened(container, superblock, core, anchor)
+    return Opened(container, superblock, core, anchor, proof)
+
+
+def _join_key(asked: Asked, container: Container, superblock: Superblock, key: SecretBuffer) -> bytearray:
+    if not asked.is_shared or container.is_readonly:  # those who only read have it side by side
+        return bytearray()
+    return join_key(key.view(), superblock.volume_id)
 
 
 def _ephemeral(asked: Asked) -> Opened:
@@ -221,20 +295,20 @@ def _ephemeral(asked: Asked) -> Opened:
         superblock = Superblock(os.urandom(16), Mode.ENCRYPT, Freshness.EPHEMERAL, 1, now(), LOG_BLOCKS, ())
         with SecretBuffer.of(os.urandom(32)) as key:
             os.ftruncate(container.fd, 2 * 4096)
-            core = _mounted_new(undo, container, superblock, key)
+            core = _mounted_new(undo, container, superblock, key, asked.cache_size)
         undo.pop_all()
     return Opened(container, superblock, core, None)
 
 
-def _formatted(undo: ExitStack, container: Container, superblock: Superblock, key: SecretBuffer) -> Core:
+def _formatted(undo: ExitStack, container: Container, superblock: Superblock, key: SecretBuffer, cache: int) -> Core:
     try:
         write_first(container.fd, superblock, key)
     except OSError as error:
         raise cannot("made", container.path, error) from None
-    return _mounted_new(undo, container, superblock, key)
+    return _mounted_new(undo, container, superblock, key, cache)
 
 
-def _mounted_new(undo: ExitStack, container: Container, superblock: Superblock, key: SecretBuffer) -> Core:
+def _mounted_new(undo: ExitStack, container: Container, superblock: Superblock, key: SecretBuffer, cache: int) -> Core:
     info = os.stat(container.directory)
     maker = _core(container, superblock)
     undo.callback(maker.close)
@@ -242,7 +316,7 @@ def _mounted_new(undo: ExitStack, container: Container, superblock: Superblock, 
     with _data_key(key, superblock) as raw:
         maker.format(raw, stat.S_IFDIR | mode, info.st_uid, info.st_gid)
         maker.close()
-        core = _core(container, superblock)
+        core = _core(container, superblock, cache)
         undo.callback(core.close)
         core.mount(raw)
     core.checkpoint()
@@ -266,12 +340,13 @@ def check_size(container: Container, superblock: Superblock) -> None:
         raise damaged(container.path, f"it ends after {size} bytes, of at least {least}")
 
 
-def _core(container: Container, superblock: Superblock) -> Core:
+def _core(container: Container, superblock: Superblock, cache_size: int = 0) -> Core:
     shape = Shape(
         superblock.volume_id,
         superblock.log_blocks,
         is_plain=superblock.is_plain,
         is_readonly=container.is_readonly,
+        cache_size=cache_size or chosen_cache_size(),
     )
     return Core(container.fd, container.path, shape)
 

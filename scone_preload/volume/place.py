@@ -2,8 +2,8 @@
 
 A container is made under another name, and takes its own when it is whole. Who has it open holds `flock` on it, which
 goes by forks to the runtime host and ends with the last descriptor; so that a second one can be told who that is, the
-holder also has a record lock, of which the kernel tells the owner's pid: on byte 0, and on byte 1 while it closes the
-volume, which is worth waiting for.
+holder also has a record lock, of which the kernel tells the owner's pid: on byte 0, on byte 1 while it closes the
+volume, and on byte 2 while it is not yet ready to be joined, which are worth waiting for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import stat
 import struct
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from scone_preload.errors import NotAVolume, VolumeBusy, VolumeError, VolumeMissing
@@ -21,8 +22,8 @@ from scone_preload.errors import NotAVolume, VolumeBusy, VolumeError, VolumeMiss
 CONTAINER = "volume.scone"
 NEW = CONTAINER + ".new"  # one that is being made, or was when its maker was killed
 NO_DATA = frozenset({CONTAINER, NEW, "lost+found"})  # the last is a file system's own
-RUNNING, CLOSING = 0, 1  # bytes of the record lock
-BUSY_WAIT_S, CLOSING_WAIT_S, POLL_S = 1.0, 120.0, 0.01
+RUNNING, CLOSING, STARTING = 0, 1, 2  # bytes of the record lock
+BUSY_WAIT_S, CLOSING_WAIT_S, POLL_S = 1.0, 120.0, 0.01  # the second also for one that is starting
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of x86-64
 _READONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -42,11 +43,22 @@ class Container:
 
     def mark(self) -> None:
         """Let others see that it is this process that holds it."""
-        fcntl.fcntl(self.fd, fcntl.F_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, RUNNING, 1, 0))
+        self._mark(RUNNING)
+
+    def mark_starting(self) -> None:
+        """Let others see that it can soon be joined."""
+        self._mark(STARTING)
+
+    def mark_started(self) -> None:
+        """It can be joined, or never will be."""
+        self._mark(STARTING, fcntl.F_UNLCK)
 
     def mark_closing(self) -> None:
         """Let others see that it is worth waiting for."""
-        fcntl.fcntl(self.fd, fcntl.F_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, CLOSING, 1, 0))
+        self._mark(CLOSING)
+
+    def _mark(self, byte: int, kind: int = fcntl.F_RDLCK) -> None:
+        fcntl.fcntl(self.fd, fcntl.F_SETLK, _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
 
     def close(self) -> None:
         """Close it; the lock ends with the last descriptor."""
@@ -100,8 +112,7 @@ def open_container(
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise NotAVolume("not a volume: it is no regular file", path, "name the directory of a volume")
         if is_locked:
-            _lock(container, fcntl.LOCK_SH if readonly else fcntl.LOCK_EX)
-            container.mark()
+            lock(container)
         undo.pop_all()
     return container
 
@@ -121,8 +132,7 @@ def make_container(directory: str) -> Container | None:
     container = Container(directory, NEW, fd, is_readonly=False)
     with ExitStack() as undo:
         undo.callback(container.close)
-        _lock(container, fcntl.LOCK_EX)
-        container.mark()
+        lock(container)
         if not is_current(container):  # somebody took it for what a killed maker left
             return None
         undo.pop_all()
@@ -208,19 +218,36 @@ def _nameless(directory: str) -> int:
     return fd
 
 
-def _lock(container: Container, kind: int) -> None:
-    start = time.monotonic()
-    while True:
-        try:
-            return fcntl.flock(container.fd, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waited = time.monotonic() - start
-            if waited > (CLOSING_WAIT_S if _holder(container.fd, CLOSING) else BUSY_WAIT_S):
-                raise _busy(container) from None
-        except OSError as error:
-            rule = f"volume can't be locked ({error.strerror})"
-            raise VolumeError(rule, container.path, "put it on a file system with flock") from None
+def lock(container: Container, meanwhile: Callable[[Container], bool] | None = None) -> bool:
+    """Lock it and mark it as ours; raise VolumeBusy where another process keeps it.
+
+    While one does, `meanwhile` is asked again and again: if it says True there is nothing to wait for, and this returns
+    False.
+    """
+    kind = fcntl.LOCK_SH if container.is_readonly else fcntl.LOCK_EX
+    start = since = time.monotonic()
+    while not _locked(container, kind):
+        if meanwhile is not None and meanwhile(container):
+            return False
+        now = time.monotonic()
+        if _holder(container.fd, CLOSING) or (meanwhile is not None and _holder(container.fd, STARTING)):
+            since = now
+        if now - since > BUSY_WAIT_S or now - start > CLOSING_WAIT_S:
+            raise _busy(container)
         time.sleep(POLL_S)
+    container.mark()
+    return True
+
+
+def _locked(container: Container, kind: int) -> bool:
+    try:
+        fcntl.flock(container.fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        rule = f"volume can't be locked ({error.strerror})"
+        raise VolumeError(rule, container.path, "put it on a file system with flock") from None
+    return True
 
 
 def _holder(fd: int, state: int) -> int:
@@ -233,7 +260,7 @@ def _holder(fd: int, state: int) -> int:
 def _busy(container: Container) -> VolumeBusy:
     pid = _holder(container.fd, RUNNING) or _holder(container.fd, CLOSING)
     who = f"process {pid}{_name_of(pid)}" if pid else "another process"
-    remedy = "wait until its programs have ended, or end them; two at once can't have a volume in this version"
+    remedy = "wait until its programs have ended, or end them; only scone-wrap of the same user can join it"
     return VolumeBusy(f"volume is in use by {who}", container.path, remedy)
 
 

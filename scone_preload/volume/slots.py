@@ -41,6 +41,7 @@ from scone_preload.volume.format import (
 
 LABEL_SLOT, LABEL_MAC = b"scone-volume slot 1", b"scone-volume superblock 1"
 LABEL_DATA = b"scone volume data 1"  # and the volume's id
+LABEL_JOIN = b"scone-volume join 1"
 NO_COST = Cost(Kdf.NONE)
 
 Opener = Callable[[Slot], SecretBuffer | None]  # what opens a slot of its kind: None where nothing was given
@@ -49,6 +50,11 @@ Opener = Callable[[Slot], SecretBuffer | None]  # what opens a slot of its kind:
 def data_key(volume_key: Bytes, volume_id: bytes) -> bytearray:
     """The only key that the core has; wipe it after use."""
     return derive(volume_key, b"", LABEL_DATA + volume_id)
+
+
+def join_key(volume_key: Bytes, volume_id: bytes) -> bytearray:
+    """What proves to another process that one knows the volume key; wipe it after use."""
+    return derive(volume_key, volume_id, LABEL_JOIN)
 
 
 def signed_block(superblock: Superblock, volume_key: Bytes) -> bytes:

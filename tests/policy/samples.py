@@ -48,6 +48,7 @@ def volume(path: str) -> st.SearchStrategy[str]:
         word("freshness", "rollback_protected", "rollback_protected_reinitializable", "no_rollback_protection"),
         word("key", "redis", "a-1"),
         word("host_path", f"/host{path}"),
+        word("cache", "2M", "256M", "1G", "16777216K"),
     ).map("".join)
     others = st.sampled_from(
         ['mode = "ephemeral"\n', 'mode = "passthrough"\n', 'mode = "ephemeral"\nfreshness="ephemeral"\n']

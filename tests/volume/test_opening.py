@@ -462,3 +462,14 @@ def adopt_with_damaged(owner: Owner) -> None:
     (owner.folder / "keystore" / "keystore").write_bytes(b"x" * 100)
     (owner.folder / "keystore" / "keystore").chmod(0o600)
     owner.open()
+
+
+def test_an_open_volume_has_no_descriptor_but_those_that_the_runtime_host_keeps(owner: Owner) -> None:
+    """It closes all others by number: an object that closed one later would close another's."""
+    owner.run()
+    before = set(os.listdir("/proc/self/fd"))
+    opened = owner.open()
+    found = set(os.listdir("/proc/self/fd")) - before
+    opened.close()
+    assert len(found) == 2
+    assert set(os.listdir("/proc/self/fd")) == before

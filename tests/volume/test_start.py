@@ -153,14 +153,6 @@ def test_plain_files_are_never_mixed_in(user: User) -> None:
     assert os.listdir(user.volume) == ["old.db"]
 
 
-def test_a_second_one_is_refused_with_the_holders_pid(me: User) -> None:
-    with held(me) as process:
-        host = host_of(me.folder.name)
-        me.refused(rf"volume is in use by process {host} \(scone-runtime\): .*: wait until its programs have ended")
-        process.kill()
-    me.ok("true")
-
-
 def test_a_container_that_can_not_be_written_is_read_only_to_the_program(me: User) -> None:
     me.ok(f"echo 1 > {me.volume}/f")
     wait_closed(me)
