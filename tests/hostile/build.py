@@ -13,7 +13,7 @@ from typing import TypeAlias
 from scone_preload import paths
 from scone_preload.build.objects import object_files
 from scone_preload.build.plans import plan_generic
-from scone_preload.build.toolchain import COMMON, LINK, find_compiler
+from scone_preload.build.toolchain import CIPHERS, COMMON, LINK, find_compiler
 from tests.codegen.build import write_generated
 
 HERE = Path(__file__).parent
@@ -36,7 +36,7 @@ def build_liar(folder: Path) -> Path:
     compiler.run([*COMMON, *INCLUDES, "-c", "-o", str(folder / "shim.o"), str(source)])
     wraps = [f"-Wl,--wrap={name}" for name in WRAPPED]
     objects = [str(path) for path in (folder / "shim.o", liar, *object_files(Path(paths.OBJECTS)))]
-    compiler.run([*LINK, *wraps, "-o", str(shim), *objects])
+    compiler.run([*LINK, *wraps, "-o", str(shim), *objects, CIPHERS])
     return shim
 
 
@@ -52,7 +52,9 @@ def build_ring_liar(folder: Path) -> Path:
     compiler.run([*COMMON, *host, "-c", "-o", str(folder / "lying_twin.o"), str(HERE / "lying_twin.c")])
     honest = [path for path in object_files(Path(paths.OBJECTS)) if path.name != "host-twin.o"]
     objects = [folder / "shim.o", folder / "ring_liar.o", folder / "lying_twin.o", *honest]
-    compiler.run([*LINK, *(f"-Wl,--wrap={name}" for name in GATES), "-o", str(shim), *(str(path) for path in objects)])
+    compiler.run(
+        [*LINK, *(f"-Wl,--wrap={name}" for name in GATES), "-o", str(shim), *(str(path) for path in objects), CIPHERS]
+    )
     return shim
 
 
