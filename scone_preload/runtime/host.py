@@ -227,7 +227,7 @@ class Host:
         if not self.options.sums_up:
             return
         calls, size = left(self.totals, call_names())
-        text = unprotected(calls, size)
+        text = unprotected(calls, size, has_volumes=self.maintainer is not None)
         if text:
             self.options.sums_up = False
             self.log.write(text, "unprotected", calls_out=calls, bytes_out=size)

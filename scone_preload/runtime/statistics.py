@@ -81,12 +81,14 @@ def left(totals: Totals, names: Mapping[int, str]) -> tuple[int, int]:
     return calls, totals.one("bytes_out")
 
 
-def unprotected(calls: int, size: int) -> str:
+def unprotected(calls: int, size: int, *, has_volumes: bool) -> str:
     """Return what the user is told at the end of the data that left, in one line; "" where none did."""
     if not calls:
         return ""
     what = f"{calls:,} calls wrote or sent data to files, sockets or terminal, at least {size:,} bytes"
-    return f"left unprotected: {what}: no flag shields it in this version (--data and --tls will; now they are refused)"
+    if has_volumes:
+        return f"left unprotected: of {what}, all but what went into volumes: no flag shields that in this version"
+    return f"left unprotected: {what}: --data shields files in a directory; sockets and terminal have no shield yet"
 
 
 def per_turn(totals: Totals) -> str:

@@ -198,8 +198,16 @@ def test_what_left_unprotected_is_summed_up_in_one_line(mode: str, tmp_path: Pat
     written = run(*OPTIONS[mode], "--stats", "sh", "-c", "echo 12345; /bin/echo 123")
     (line,) = [line for line in written.stderr.splitlines() if UNPROTECTED in line]
     assert "2 calls wrote or sent data to files, sockets or terminal, at least 10 bytes: " in line
-    assert "--data and --tls" in line
+    assert "--data shields files" in line
     assert UNPROTECTED not in run(*OPTIONS[mode], "--stats", "true").stderr
+
+
+def test_what_went_into_a_volume_is_not_called_unprotected(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    written = run("--stats", "--volume", f"{volume}:ephemeral", "sh", "-c", f"echo 12345 > {volume}/file")
+    (line,) = [line for line in written.stderr.splitlines() if UNPROTECTED in line]
+    assert "at least 0 bytes, all but what went into volumes" in line
 
 
 def test_under_a_policy_it_is_an_entry_and_in_a_log_at_the_very_end(tmp_path: Path) -> None:

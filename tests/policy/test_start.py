@@ -11,6 +11,7 @@ from scone_preload.policy.decide import decide_arguments, decide_variable
 from scone_preload.policy.effective import parse
 from scone_preload.policy.image import policy_image
 from scone_preload.policy.kept import kept
+from scone_preload.policy.known import known_paths
 from scone_preload.policy.plan import plan_for
 from scone_preload.policy.start import (
     StartPlan,
@@ -65,7 +66,7 @@ def test_a_plan_survives_the_cache(text: str) -> None:
     assert all(getattr(found, name) == getattr(made, name) for name in StartPlan.__slots__)
     assert parse(found.text) == kept(found.policy) == policy
     assert kept(found.policy).places == policy.places
-    assert found.calls == policy_image(policy)
+    assert found.calls == policy_image(policy, known_paths(policy))
     assert is_current(found, made.sources)
     assert not is_current(found, (("p.toml", text.encode() + b" "), ("--tls 80", b"")))
 
