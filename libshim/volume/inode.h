@@ -23,12 +23,8 @@ struct vol_inode {
 	uint64_t ino;
 	uint32_t flags;			/* store's: what is to be logged and saved */
 	uint32_t next;			/* in its hash bucket */
-	uint32_t next_changed;
-	uint32_t lock_head;		/* first of the file locks on it (enclave/volume_lock.c), plus one */
 	uint32_t mapped;		/* shared mappings of it in all processes: its chunks are not evicted */
-	uint32_t listed;		/* names.c: its names are in the index */
 	uint32_t last_node;		/* hint of data.c */
-	uint32_t flock;			/* enclave/volume_lock.c */
 	uint32_t mapped_writable;	/* those of `mapped` that can be written: a commit scans them (inode_scan) */
 	struct vol_lock root;		/* of record.height and record.entry */
 	uint32_t changes;		/* of the record: whether it changed while it was saved */

@@ -94,7 +94,7 @@ static void unlist(struct volume *volume, struct vol_inode *inode)
 static bool is_idle(const struct vol_inode *inode)
 {
 	return !__atomic_load_n(&inode->users, __ATOMIC_ACQUIRE) && !__atomic_load_n(&inode->flags, __ATOMIC_ACQUIRE) &&
-	       !inode->mapped && !inode->lock_head && !inode->listed && !inode->lock.word;
+	       !inode->mapped && !inode->lock.word;
 }
 
 /* A free slot, or that of an inode that nobody uses and that is as the disk has it. */
@@ -191,7 +191,7 @@ static void free_inode(struct volume *volume, struct vol_inode *inode)
 	if (data_cut(volume, inode, 0) < 0)
 		return;		/* reported; the number and what is left of its blocks stay used until the next mount */
 	inode->record = (struct volume_record){ .generation = generation, .height = inode->record.height };
-	inode->read_next = inode->last_node = inode->listed = 0;
+	inode->read_next = inode->last_node = 0;
 	inode_changed(volume, inode);
 	vol_lock(volume, &arena->inodes);
 	bit_clear(arena->ino_used, ino);

@@ -14,8 +14,9 @@ from functools import partial
 from scone_preload import __version__
 from scone_preload.cli.command_completion import SHELLS, completion
 from scone_preload.cli.command_line import Given
+from scone_preload.cli.command_main import status_of
 from scone_preload.cli.keys_table import LINE
-from scone_preload.errors import AnchorLost, InternalError, KeyExists, KeystoreError, SconeError, UserError
+from scone_preload.errors import AnchorLost, KeyExists, KeystoreError, UserError
 from scone_preload.keys import unlock as slots
 from scone_preload.keys.backup import Anchors, make_backup, restore
 from scone_preload.keys.files import keystore_directory, read_private_file, write_private_file
@@ -300,24 +301,7 @@ def run(argv: list[str]) -> None:
 
 def main() -> int:
     """Run the command line of this process."""
-    try:
-        run(sys.argv[1:])
-    except SconeError as error:
-        say(str(error))
-        return error.exit_status
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except (KeyboardInterrupt, EOFError):
-        say("given up")
-        return 130
-    except Exception as error:
-        if os.environ.get("SCONE_DEBUG"):
-            raise
-        what = f"{type(error).__name__}: {error}"
-        problem = InternalError("internal error", what, "please report it, with the output of SCONE_DEBUG=1")
-        say(str(problem))
-        return problem.exit_status
-    return 0
+    return status_of(run, say)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 No passphrase is ever taken from the command line, where every user of the machine could read it.
 """
 
-import os
 import sys
 from collections.abc import Callable
 
@@ -11,11 +10,12 @@ from scone_preload import __version__
 from scone_preload.cli import volume_read
 from scone_preload.cli.command_completion import SHELLS, completion
 from scone_preload.cli.command_line import CommandLine
+from scone_preload.cli.command_main import status_of
 from scone_preload.cli.volume_changes import create, rekey
 from scone_preload.cli.volume_filling import bench, import_tree
 from scone_preload.cli.volume_session import Session, say, show
 from scone_preload.cli.volume_table import ENDING, EVERYWHERE, INTRODUCTION, OWN
-from scone_preload.errors import InternalError, SconeError, UserError
+from scone_preload.errors import UserError
 
 COMMANDS: dict[str, Callable[[Session], None]] = {
     "create": create,
@@ -47,24 +47,7 @@ def run(argv: list[str]) -> None:
 
 def main() -> int:
     """Run the command line of this process."""
-    try:
-        run(sys.argv[1:])
-    except SconeError as error:
-        say(str(error))
-        return error.exit_status
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except (KeyboardInterrupt, EOFError):
-        say("given up")
-        return 130
-    except Exception as error:
-        if os.environ.get("SCONE_DEBUG"):
-            raise
-        what = f"{type(error).__name__}: {error}"
-        problem = InternalError("internal error", what, "please report it, with the output of SCONE_DEBUG=1")
-        say(str(problem))
-        return problem.exit_status
-    return 0
+    return status_of(run, say)
 
 
 if __name__ == "__main__":
